@@ -1,0 +1,1 @@
+"""Measuring Sotto: quality on folders of clips, speed and memory of a model."""

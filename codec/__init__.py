@@ -1,0 +1,1 @@
+"""The codec itself: audio → encoder → quantizer → codes → decoder → audio."""

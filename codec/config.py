@@ -1,0 +1,85 @@
+"""Frozen, validated configuration of a codec; needs no torch, so that serving can read it."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from .errors import ConfigError
+
+T = TypeVar("T")
+Positive = Annotated[int, Field(gt=0)]
+FROZEN: Any = {"extra": "forbid"}  # pydantic's dataclass config: unknown fields are errors
+
+
+def build(cls: type[T], values: Mapping[str, Any], where: str = "configuration") -> T:
+    """Make the frozen dataclass `cls` from a mapping.
+
+    Raises:
+        ConfigError: An unknown field (the message names the nearest one and lists the rest) or a
+            value of the wrong type or range.
+    """
+    known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            near = get_close_matches(key, known, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise ConfigError(f"{where}: unknown field '{key}'{hint} (known: {', '.join(known)})")
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc']) or where}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise ConfigError(f"{where}: {problems}") from error
+
+
+@dataclass(frozen=True, config=FROZEN)
+class ComponentConfig:
+    """One interchangeable part: its name in the registry and the options of its own `Config`."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=FROZEN)
+class CodecConfig:
+    """Everything that decides the shape of a codec.
+
+    Attributes:
+        name: Model name, for example ``speech-24khz``.
+        version: Version of the encoder and codebooks; tokens of two versions do not mix.
+        sample_rate: Hz.
+        frame_size: Samples per frame of codes.
+        latent_dim: Width of the latents that the quantizer sees.
+        num_codebooks: Books per frame, K.
+        codebook_size: Entries per book, a power of two.
+        encoder: Audio to latents.
+        quantizer: Latents to codes and back.
+        decoder: Quantized latents to audio.
+    """
+
+    name: str
+    version: str
+    sample_rate: Positive
+    frame_size: Positive
+    latent_dim: Positive
+    num_codebooks: Positive
+    codebook_size: Annotated[int, Field(ge=2, le=1 << 16)]
+    encoder: ComponentConfig
+    quantizer: ComponentConfig
+    decoder: ComponentConfig
+
+    def __post_init__(self) -> None:
+        """Reject sizes that no packet could carry."""
+        if self.codebook_size & (self.codebook_size - 1):
+            raise ValueError(f"codebook_size={self.codebook_size} is not a power of two")
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.frame_size

@@ -1,0 +1,114 @@
+"""What every quantizer offers, and the registry that creates one by name."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..registry import Registry
+
+NOT_HEARD = -1  # in codes: this book was not sent for this frame
+GradientEstimator = Literal["straight_through", "rotation"]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What comes out of a quantizer in training.
+
+    Attributes:
+        latents: Quantized latents [B, T, D], with gradients to the input by the chosen estimator.
+        codes: int64 [B, K, T], every book, whatever the depth.
+        commitment: Scalar; pulls the encoder towards the codebooks.
+        codebook: Scalar; pulls the codebooks towards the encoder; zero where they learn by
+            moving averages.
+    """
+
+    latents: Tensor
+    codes: Tensor
+    commitment: Tensor
+    codebook: Tensor
+
+
+class Quantizer(nn.Module, ABC):
+    """Latents to codes and back. Every quantizer computes in float32 or better.
+
+    The books are ordered by importance: any prefix of them decodes, and a frame tells how many it
+    has by `NOT_HEARD` in the others.
+    """
+
+    num_codebooks: int
+    codebook_size: int
+
+    @abstractmethod
+    def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
+        """Quantize for training.
+
+        Args:
+            latents: [B, T, D].
+            depth: int64 [B], how many books the decoder will hear of each item, 0 to K.
+        """
+
+    @abstractmethod
+    def encode(self, latents: Tensor) -> Tensor:
+        """Latents [B, T, D] to codes int64 [B, K, T]."""
+
+    @abstractmethod
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes int64 [B, K, T], `NOT_HEARD` where a book is missing, to latents [B, T, D]."""
+
+    @abstractmethod
+    def start(self, latents: Tensor, generator: torch.Generator) -> None:
+        """Place all codebooks by k-means on sample latents [N, D]."""
+
+    @abstractmethod
+    def restart_unused(self, generator: torch.Generator) -> int:
+        """Move entries that are hardly used to recent inputs; returns how many were moved."""
+
+
+QUANTIZERS: Registry[Quantizer] = Registry("quantizer")
+
+
+def pass_gradient(latents: Tensor, quantized: Tensor, how: GradientEstimator) -> Tensor:
+    """The value of `quantized`, differentiable with respect to `latents`.
+
+    ``straight_through`` copies the gradient (https://arxiv.org/abs/1308.3432); ``rotation`` sends
+    it back through the rotation and scaling that carries each latent onto its quantized value,
+    both held constant (https://arxiv.org/abs/2410.06424). What `quantized` itself depends on gets
+    its gradient either way.
+
+    Args:
+        latents: [..., D].
+        quantized: [..., D].
+        how: The estimator.
+    """
+    if how == "straight_through":
+        moved = latents - latents.detach()
+    else:
+        rotated = _rotate(latents, quantized.detach())
+        moved = rotated - rotated.detach()
+    return quantized + moved
+
+
+def _rotate(latents: Tensor, target: Tensor) -> Tensor:
+    """Rotate and scale `latents` onto `target`, both factors constant (Householder form)."""
+    source = latents.detach()
+    length = source.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    target_length = target.norm(dim=-1, keepdim=True)
+    a, b = source / length, target / target_length.clamp_min(1e-6)
+    middle = nn.functional.normalize(a + b, dim=-1)
+    along_middle = (latents * middle).sum(-1, keepdim=True) * middle
+    along_source = (latents * a).sum(-1, keepdim=True) * b
+    return (latents - 2 * along_middle + 2 * along_source) * (target_length / length)
+
+
+def heard(codes: Tensor) -> Tensor:
+    """How many books each frame has: int64 [B, T] from codes [B, K, T]."""
+    return (codes >= 0).sum(dim=1)
+
+
+def mean(values: Iterable[Tensor]) -> Tensor:
+    """Mean of scalars."""
+    return torch.stack(list(values)).mean()

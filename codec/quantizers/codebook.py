@@ -1,0 +1,109 @@
+"""One book of vectors: nearest-neighbour search, learning, k-means start and restart of unused entries."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .kmeans import kmeans, principal_directions
+
+Learning = Literal["ema", "gradient"]
+STATISTICS = frozenset({"usage", "sums"})  # buffers that training needs and codes do not depend on
+
+
+class Codebook(nn.Module):
+    """`size` vectors of width `dim`, kept as low-dimensional entries times a shared projection.
+
+    A vector is ``entries[code] @ projection``; with `codebook_dim` None the projection is left
+    out. The search is always for the nearest vector in the full space, so quantizing never adds
+    energy that a longer list of entries would not, and both factors are small in a file.
+
+    With ``learning="ema"`` the entries follow a moving average of the inputs assigned to them and
+    the projection stays as the k-means start found it (orthonormal rows: the principal directions
+    of the inputs). With ``learning="gradient"`` both are parameters.
+
+    Reference: VQ-VAE-2, https://arxiv.org/abs/1906.00446 (moving average); Improved VQGAN,
+    https://arxiv.org/abs/2110.04627 (factorised codes)
+    """
+
+    entries: Tensor
+    projection: Tensor | None
+    usage: Tensor
+    sums: Tensor
+    recent: Tensor
+
+    def __init__(
+        self, size: int, dim: int, codebook_dim: int | None, learning: Learning, decay: float
+    ) -> None:
+        super().__init__()
+        self.size, self.dim, self.learning, self.decay = size, dim, learning, decay
+        width = codebook_dim or dim
+        entries = torch.randn(size, width) * width**-0.5
+        projection = torch.linalg.qr(torch.randn(dim, width)).Q.T if codebook_dim else None
+        if learning == "gradient":
+            self.entries = nn.Parameter(entries)
+            self.projection = nn.Parameter(projection) if projection is not None else None
+        else:
+            self.register_buffer("entries", entries)
+            self.register_buffer("projection", projection)
+        self.register_buffer("usage", torch.full((size,), 1 / size))  # share of inputs, smoothed
+        self.register_buffer("sums", entries.detach().clone() / size)  # usage times mean input
+        self.register_buffer("recent", torch.zeros(size, dim), persistent=False)
+
+    def vectors(self) -> Tensor:
+        """All vectors in the full space, [size, dim]."""
+        return self.entries if self.projection is None else self.entries @ self.projection
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Codes [...] to vectors [..., dim]."""
+        found = F.embedding(codes, self.entries)
+        return found if self.projection is None else found @ self.projection
+
+    def search(self, x: Tensor) -> Tensor:
+        """Code of the nearest vector: [..., dim] to int64 [...]."""
+        vectors = self.vectors()
+        # |x - v|^2 = |x|^2 - 2 (x·v - |v|^2 / 2), and |x|^2 is the same for all v.
+        return (x @ vectors.T - 0.5 * vectors.square().sum(-1)).argmax(-1)
+
+    def _narrow(self, x: Tensor) -> Tensor:
+        return x if self.projection is None else x @ self.projection.T
+
+    @torch.no_grad()
+    def observe(self, x: Tensor, codes: Tensor) -> None:
+        """Learn from inputs [N, dim] and the codes [N] they were given."""
+        share = torch.bincount(codes, minlength=self.size).to(x.dtype) / len(x)
+        self.usage.lerp_(share, 1 - self.decay)
+        keep = torch.linspace(0, len(x) - 1, min(len(x), self.size), device=x.device).long()
+        self.recent = torch.cat([x[keep], self.recent])[: self.size].detach()
+        if self.learning == "ema":
+            sums = torch.zeros_like(self.sums).index_add_(0, codes, self._narrow(x))
+            self.sums.lerp_(sums / len(x), 1 - self.decay)
+            # Entries without usage keep their place until they are restarted.
+            alive = self.usage > 1e-3 / self.size
+            means = self.sums / self.usage.clamp_min(1e-12)[:, None]
+            self.entries.copy_(torch.where(alive[:, None], means, self.entries))
+
+    @torch.no_grad()
+    def start(self, x: Tensor, generator: torch.Generator) -> None:
+        """Place the entries by k-means on inputs [N, dim], after the projection by their spread."""
+        if self.projection is not None:
+            self.projection.copy_(principal_directions(x, len(self.projection)))
+        centres, share = kmeans(self._narrow(x), self.size, generator=generator)
+        self._place(torch.arange(self.size, device=x.device), centres, share)
+
+    @torch.no_grad()
+    def restart_unused(self, threshold: float, generator: torch.Generator) -> int:
+        """Move entries used less than `threshold` of the uniform share to recent inputs."""
+        unused = (self.usage < threshold / self.size).nonzero().squeeze(1)
+        if len(unused) == 0:
+            return 0
+        pick = torch.randperm(self.size, generator=generator)[: len(unused)]
+        inputs = self._narrow(self.recent[pick.to(self.recent.device)])
+        self._place(unused, inputs, torch.full_like(self.usage[unused], 1 / self.size))
+        return len(unused)
+
+    def _place(self, codes: Tensor, entries: Tensor, share: Tensor) -> None:
+        self.entries.data[codes] = entries
+        self.usage[codes] = share
+        self.sums[codes] = entries * share[:, None]

@@ -1,0 +1,44 @@
+"""Where a codebook starts: principal directions and k-means of the inputs it will see."""
+
+import torch
+from torch import Tensor
+
+
+def principal_directions(x: Tensor, count: int) -> Tensor:
+    """Orthonormal directions [count, D] in which the rows of `x` [N, D] have most energy."""
+    moments = x.T @ x / len(x)
+    return torch.linalg.eigh(moments).eigenvectors.flip(1).T[:count].contiguous()
+
+
+def kmeans(
+    x: Tensor, size: int, *, generator: torch.Generator, iterations: int = 20
+) -> tuple[Tensor, Tensor]:
+    """Lloyd's algorithm from random rows; an empty cluster moves to a random row.
+
+    Args:
+        x: Inputs [N, D]; rows are repeated with a little noise if N < `size`.
+        size: Number of clusters.
+        generator: On the CPU; decides all that is random.
+        iterations: Rounds of assignment and averaging.
+
+    Returns:
+        centres: [size, D].
+        share: Share of the inputs in each cluster, [size].
+
+    Reference: SoundStream, https://arxiv.org/abs/2107.03312 (as the start of a codebook)
+    """
+    if len(x) < size:
+        repeated = x.repeat(-(-size // len(x)), 1)
+        noise = torch.randn(repeated.shape, generator=generator).to(x)
+        x = repeated + 1e-3 * x.std().nan_to_num() * noise
+    rows = torch.randperm(len(x), generator=generator)
+    centres = x[rows[:size].to(x.device)].clone()
+    for _ in range(iterations):
+        codes = (centres.square().sum(1) - 2 * (x @ centres.T)).argmin(1)
+        count = torch.bincount(codes, minlength=size).to(x.dtype)
+        sums = torch.zeros_like(centres).index_add_(0, codes, x)
+        centres = sums / count.clamp_min(1)[:, None]
+        empty = (count == 0).nonzero().squeeze(1)
+        fresh = torch.randint(len(x), (len(empty),), generator=generator)
+        centres[empty] = x[fresh.to(x.device)]
+    return centres, count / len(x)

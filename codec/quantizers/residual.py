@@ -1,0 +1,117 @@
+"""Residual vector quantization: each book codes what the books before it left over."""
+
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from ..config import FROZEN
+from ..layers import at_least_float32
+from .base import QUANTIZERS, GradientEstimator, Quantized, Quantizer, mean, pass_gradient
+from .codebook import Codebook, Learning
+
+
+@QUANTIZERS.register("rvq")
+class ResidualVQ(Quantizer):
+    """K codebooks in a row, each on the residual of the ones before.
+
+    The gradient estimator is applied once, to the sum of all books: the residuals are detached,
+    so every book's commitment reaches the encoder and the encoder's gradient is not multiplied
+    by the number of books.
+
+    Reference: SoundStream, https://arxiv.org/abs/2107.03312
+    """
+
+    @dataclass(frozen=True, config=FROZEN)
+    class Config:
+        """Options.
+
+        Attributes:
+            codebook_dim: Width of an entry before the projection; None for full width.
+            learning: How entries follow their inputs.
+            gradient: How the encoder gets its gradient.
+            decay: Of the moving averages.
+            restart_threshold: Share of uniform use below which an entry is moved.
+        """
+
+        codebook_dim: Annotated[int, Field(gt=0)] | None = None
+        learning: Learning = "ema"
+        gradient: GradientEstimator = "rotation"
+        decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
+        restart_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    def __init__(
+        self, config: Config, *, latent_dim: int, num_codebooks: int, codebook_size: int
+    ) -> None:
+        super().__init__()
+        if config.codebook_dim is not None and config.codebook_dim > latent_dim:
+            raise ValueError(
+                f"codebook_dim={config.codebook_dim} is wider than latent_dim={latent_dim}"
+            )
+        self.config = config
+        self.num_codebooks = num_codebooks
+        self.codebook_size = codebook_size
+        self.books = nn.ModuleList(
+            Codebook(codebook_size, latent_dim, config.codebook_dim, config.learning, config.decay)
+            for _ in range(num_codebooks)
+        )
+
+    @property
+    def _books(self) -> list[Codebook]:
+        return [book for book in self.books if isinstance(book, Codebook)]
+
+    def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
+        """Quantize latents [B, T, D]; item b of the sum has its first ``depth[b]`` books."""
+        latents = at_least_float32(latents)
+        residual, total = latents, torch.zeros_like(latents)
+        codes, commitment, codebook = [], [], []
+        with torch.autocast(latents.device.type, enabled=False):
+            for k, book in enumerate(self._books):
+                found = book.search(residual.detach())
+                vectors = book.lookup(found)
+                codes.append(found)
+                kept = (k < depth).to(latents)[:, None, None]
+                commitment.append((kept * (residual - vectors.detach()).square()).mean())
+                codebook.append(F.mse_loss(vectors, residual.detach()))
+                if self.training:
+                    book.observe(residual.detach().flatten(0, 1), found.flatten())
+                total = total + kept * vectors
+                residual = residual - vectors.detach()
+            quantized = pass_gradient(latents, total, self.config.gradient)
+        learned = mean(codebook) if self.config.learning == "gradient" else latents.new_zeros(())
+        return Quantized(quantized, torch.stack(codes, 1), mean(commitment), learned)
+
+    def encode(self, latents: Tensor) -> Tensor:
+        """Latents [B, T, D] to codes int64 [B, K, T], greedily."""
+        residual = at_least_float32(latents)
+        codes = []
+        for book in self._books:
+            codes.append(book.search(residual))
+            residual = residual - book.lookup(codes[-1])
+        return torch.stack(codes, dim=1)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Sum of the vectors of the books heard: codes [B, k, T], k <= K, to [B, T, D]."""
+        # One table for all books, each led by a row of zeros for "not heard": one lookup in all.
+        rows = [F.pad(book.vectors(), (0, 0, 1, 0)) for book in self._books]
+        K, stride = codes.shape[1], self.codebook_size + 1
+        offset = stride * torch.arange(K, device=codes.device) + 1
+        return F.embedding(codes + offset[:, None], torch.cat(rows)).sum(dim=1)
+
+    @torch.no_grad()
+    def start(self, latents: Tensor, generator: torch.Generator) -> None:
+        """Start each book by k-means on the residual of sample latents [N, D]."""
+        residual = at_least_float32(latents)
+        for book in self._books:
+            book.start(residual, generator)
+            residual = residual - book.lookup(book.search(residual))
+
+    def restart_unused(self, generator: torch.Generator) -> int:
+        """Restart in every book; returns how many entries moved in all."""
+        return sum(
+            book.restart_unused(self.config.restart_threshold, generator) for book in self._books
+        )
+

@@ -1,0 +1,51 @@
+"""The two step functions as modules with flat, named state: what is exported and what is checked."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from sotto.codec.model import CodecModel
+from sotto.codec.streaming import flatten, unflatten
+
+
+class EncoderStep(nn.Module):
+    """audio [B, 1, S], state → codes [B, K, T], new state; state by dotted names."""
+
+    def __init__(self, model: CodecModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def init_state(self, batch_size: int) -> dict[str, Tensor]:
+        """State before the first frame."""
+        return flatten(self.model.encoder.init_state(batch_size))
+
+    def forward(self, audio: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """One step of the encoder."""
+        codes, new_state = self.model.encode(audio, unflatten(state))
+        return codes, flatten(new_state)
+
+
+class DecoderStep(nn.Module):
+    """codes [B, K, T], state → audio [B, 1, S], new state; -1 marks a book that was not heard."""
+
+    def __init__(self, model: CodecModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def init_state(self, batch_size: int) -> dict[str, Tensor]:
+        """State before the first frame."""
+        return flatten(self.model.decoder.init_state(batch_size))
+
+    def forward(self, codes: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """One step of the decoder."""
+        audio, new_state = self.model.decode(codes, unflatten(state))
+        return audio, flatten(new_state)
+
+
+@torch.no_grad()
+def round_to_half(model: nn.Module) -> None:
+    """Round every weight to what float16 can hold, so that torch and the stored graphs agree."""
+    for tensor in model.state_dict().values():  # not the DFT matrices: they are computed, not stored
+        if tensor.is_floating_point():
+            tensor.copy_(tensor.half().to(tensor.dtype))

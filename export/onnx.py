@@ -1,0 +1,138 @@
+"""Exports a trained codec to a bundle: encoder.onnx, decoder.onnx, config.json."""
+
+import hashlib
+import json
+import logging
+import tempfile
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from sotto.codec.config import CodecConfig
+from sotto.codec.info import BUNDLE_FORMAT, ModelInfo
+from sotto.codec.model import CodecModel
+from sotto.codec.quantizers.codebook import STATISTICS
+
+from .compact import compact
+from .graphs import DecoderStep, EncoderStep, round_to_half
+from .parity import Parity, check_parity
+
+log = logging.getLogger(__name__)
+OPSET = 20
+
+
+def export_bundle(model: CodecModel, folder: Path, *, speech: Tensor, card: str = "") -> Parity:
+    """Write a serving bundle and check it against torch.
+
+    The model's weights are rounded to float16 in place, so that both sides hold the same numbers.
+
+    Args:
+        model: A trained codec.
+        folder: Where to; made if needed, files are overwritten.
+        speech: Audio float32 [1, 1, S] for the check.
+        card: Text of MODEL_CARD.md; an existing card is kept if empty.
+
+    Returns:
+        How far onnxruntime was from torch.
+
+    Raises:
+        BundleError: The graphs disagree with torch by more than the promise.
+    """
+    model = model.eval().cpu().requires_grad_(False)
+    round_to_half(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    info = describe(model)
+    frame = model.config.frame_size
+    _write(EncoderStep(model), torch.zeros(2, 1, 3 * frame), "audio", "codes", info, folder)
+    codes = torch.zeros(2, model.config.num_codebooks, 3, dtype=torch.int64)
+    _write(DecoderStep(model), codes, "codes", "audio", info, folder)
+    config = {
+        "format": BUNDLE_FORMAT,
+        "info": asdict(info),
+        "model": TypeAdapter(CodecConfig).dump_python(model.config, mode="json"),
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    if card:
+        (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+    return check_parity(model, folder, speech)
+
+
+def describe(model: CodecModel) -> ModelInfo:
+    """The info of a model, with the identity of its encoder and codebooks as they are now."""
+    c = model.config
+    return ModelInfo(
+        name=c.name,
+        version=c.version,
+        identity=identity(model),
+        sample_rate=c.sample_rate,
+        frame_size=c.frame_size,
+        num_codebooks=c.num_codebooks,
+        codebook_size=c.codebook_size,
+        delay_samples=model.delay_samples,
+    )
+
+
+def identity(model: CodecModel) -> str:
+    """sha256 over name, version, and the weights that decide codes and their meaning."""
+    digest = hashlib.sha256(f"{model.config.name}\0{model.config.version}\0".encode())
+    parts = {"encoder": model.encoder, "quantizer": model.quantizer}
+    for part, module in parts.items():
+        for name, tensor in sorted(module.state_dict().items()):
+            if name.rpartition(".")[2] not in STATISTICS:
+                digest.update(f"{part}.{name}\0{tuple(tensor.shape)}\0".encode())
+                digest.update(tensor.detach().cpu().half().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _write(
+    step: EncoderStep | DecoderStep,
+    example: Tensor,
+    input_name: str,
+    output_name: str,
+    info: ModelInfo,
+    folder: Path,
+) -> None:
+    """Export one step with dynamic batch and frames, then shrink it."""
+    state = step.init_state(2)
+    frames = torch.export.Dim("frames", min=1, max=1 << 20)
+    length: Any = frames * info.frame_size if input_name == "audio" else frames
+    batch = torch.export.Dim("batch", min=1, max=1 << 16)
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
+        # All states share the batch axis; the exporter warns that it keeps one name for them.
+        warnings.filterwarnings("ignore", message=".*axis name: batch.*")
+        path = Path(temporary) / "graph.onnx"
+        torch.onnx.export(
+            step,
+            (example,),
+            path,
+            kwargs={"state": state},
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[input_name, *(f"state.{name}" for name in state)],
+            output_names=[output_name, *(f"new_state.{name}" for name in state)],
+            dynamic_shapes={
+                input_name: {0: batch, 2: length},
+                "state": {name: {0: batch} for name in state},
+            },
+            external_data=False,
+            verbose=False,
+        )
+        model = onnx.load(path)
+    compact(model, step)
+    for node in model.graph.node:  # traces of the exporter: large, and of no use to a reader
+        node.doc_string = ""
+        del node.metadata_props[:]
+    del model.graph.metadata_props[:]
+    del model.metadata_props[:]
+    properties = {name: str(value) for name, value in asdict(info).items()}
+    onnx.helper.set_model_props(model, properties)
+    onnx.checker.check_model(model)
+    name = "encoder.onnx" if input_name == "audio" else "decoder.onnx"
+    onnx.save(model, folder / name)
+    log.info("%s: %.1f MB", name, (folder / name).stat().st_size / 1e6)

@@ -1,0 +1,1 @@
+"""Wire contracts of Sotto, one folder per version of the API."""

@@ -1,0 +1,290 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class AudioEncoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AUDIO_ENCODING_UNSPECIFIED: _ClassVar[AudioEncoding]
+    LINEAR16: _ClassVar[AudioEncoding]
+    FLOAT32: _ClassVar[AudioEncoding]
+    MULAW: _ClassVar[AudioEncoding]
+    ALAW: _ClassVar[AudioEncoding]
+    FLAC: _ClassVar[AudioEncoding]
+    OGG_OPUS: _ClassVar[AudioEncoding]
+    WAV: _ClassVar[AudioEncoding]
+
+class TokenFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TOKEN_FORMAT_UNSPECIFIED: _ClassVar[TokenFormat]
+    PACKED: _ClassVar[TokenFormat]
+    INT32: _ClassVar[TokenFormat]
+AUDIO_ENCODING_UNSPECIFIED: AudioEncoding
+LINEAR16: AudioEncoding
+FLOAT32: AudioEncoding
+MULAW: AudioEncoding
+ALAW: AudioEncoding
+FLAC: AudioEncoding
+OGG_OPUS: AudioEncoding
+WAV: AudioEncoding
+TOKEN_FORMAT_UNSPECIFIED: TokenFormat
+PACKED: TokenFormat
+INT32: TokenFormat
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListModelsResponse(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[Model]
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
+
+class GetModelRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "version", "identity", "sample_rate_hertz", "frame_size", "frame_rate", "num_codebooks", "codebook_size", "bits_per_code", "delay_samples", "latency_ms", "bitrates")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
+    FRAME_SIZE_FIELD_NUMBER: _ClassVar[int]
+    FRAME_RATE_FIELD_NUMBER: _ClassVar[int]
+    NUM_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
+    CODEBOOK_SIZE_FIELD_NUMBER: _ClassVar[int]
+    BITS_PER_CODE_FIELD_NUMBER: _ClassVar[int]
+    DELAY_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    BITRATES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    identity: str
+    sample_rate_hertz: int
+    frame_size: int
+    frame_rate: float
+    num_codebooks: int
+    codebook_size: int
+    bits_per_code: int
+    delay_samples: int
+    latency_ms: float
+    bitrates: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., identity: _Optional[str] = ..., sample_rate_hertz: _Optional[int] = ..., frame_size: _Optional[int] = ..., frame_rate: _Optional[float] = ..., num_codebooks: _Optional[int] = ..., codebook_size: _Optional[int] = ..., bits_per_code: _Optional[int] = ..., delay_samples: _Optional[int] = ..., latency_ms: _Optional[float] = ..., bitrates: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class EncodeConfig(_message.Message):
+    __slots__ = ("model", "identity", "encoding", "sample_rate_hertz", "audio_channel_count", "mix_down", "bitrate", "num_codebooks", "token_format")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_CHANNEL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MIX_DOWN_FIELD_NUMBER: _ClassVar[int]
+    BITRATE_FIELD_NUMBER: _ClassVar[int]
+    NUM_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    identity: str
+    encoding: AudioEncoding
+    sample_rate_hertz: int
+    audio_channel_count: int
+    mix_down: bool
+    bitrate: float
+    num_codebooks: int
+    token_format: TokenFormat
+    def __init__(self, model: _Optional[str] = ..., identity: _Optional[str] = ..., encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., mix_down: _Optional[bool] = ..., bitrate: _Optional[float] = ..., num_codebooks: _Optional[int] = ..., token_format: _Optional[_Union[TokenFormat, str]] = ...) -> None: ...
+
+class DecodeConfig(_message.Message):
+    __slots__ = ("model", "identity", "encoding", "sample_rate_hertz", "audio_channel_count", "num_codebooks", "token_format", "num_samples")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_CHANNEL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NUM_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    identity: str
+    encoding: AudioEncoding
+    sample_rate_hertz: int
+    audio_channel_count: int
+    num_codebooks: int
+    token_format: TokenFormat
+    num_samples: int
+    def __init__(self, model: _Optional[str] = ..., identity: _Optional[str] = ..., encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., num_codebooks: _Optional[int] = ..., token_format: _Optional[_Union[TokenFormat, str]] = ..., num_samples: _Optional[int] = ...) -> None: ...
+
+class TranscodeConfig(_message.Message):
+    __slots__ = ("encode", "output_encoding", "output_sample_rate_hertz", "return_codes")
+    ENCODE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_ENCODING_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
+    RETURN_CODES_FIELD_NUMBER: _ClassVar[int]
+    encode: EncodeConfig
+    output_encoding: AudioEncoding
+    output_sample_rate_hertz: int
+    return_codes: bool
+    def __init__(self, encode: _Optional[_Union[EncodeConfig, _Mapping]] = ..., output_encoding: _Optional[_Union[AudioEncoding, str]] = ..., output_sample_rate_hertz: _Optional[int] = ..., return_codes: _Optional[bool] = ...) -> None: ...
+
+class ResolvedConfig(_message.Message):
+    __slots__ = ("model", "audio_channel_count", "num_codebooks", "bitrate", "token_format", "encoding", "sample_rate_hertz", "request_id")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_CHANNEL_COUNT_FIELD_NUMBER: _ClassVar[int]
+    NUM_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
+    BITRATE_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    model: Model
+    audio_channel_count: int
+    num_codebooks: int
+    bitrate: float
+    token_format: TokenFormat
+    encoding: AudioEncoding
+    sample_rate_hertz: int
+    request_id: str
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., audio_channel_count: _Optional[int] = ..., num_codebooks: _Optional[int] = ..., bitrate: _Optional[float] = ..., token_format: _Optional[_Union[TokenFormat, str]] = ..., encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CodesPacket(_message.Message):
+    __slots__ = ("first_frame", "num_frames", "num_codebooks", "channels")
+    FIRST_FRAME_FIELD_NUMBER: _ClassVar[int]
+    NUM_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    NUM_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    first_frame: int
+    num_frames: int
+    num_codebooks: int
+    channels: _containers.RepeatedCompositeFieldContainer[ChannelCodes]
+    def __init__(self, first_frame: _Optional[int] = ..., num_frames: _Optional[int] = ..., num_codebooks: _Optional[int] = ..., channels: _Optional[_Iterable[_Union[ChannelCodes, _Mapping]]] = ...) -> None: ...
+
+class ChannelCodes(_message.Message):
+    __slots__ = ("packed", "values")
+    PACKED_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    packed: bytes
+    values: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, packed: _Optional[bytes] = ..., values: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class AudioPacket(_message.Message):
+    __slots__ = ("audio_content", "first_sample", "num_samples")
+    AUDIO_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SAMPLE_FIELD_NUMBER: _ClassVar[int]
+    NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    audio_content: bytes
+    first_sample: int
+    num_samples: int
+    def __init__(self, audio_content: _Optional[bytes] = ..., first_sample: _Optional[int] = ..., num_samples: _Optional[int] = ...) -> None: ...
+
+class Totals(_message.Message):
+    __slots__ = ("num_samples", "num_frames", "audio_seconds", "num_bytes", "real_time_factor")
+    NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    NUM_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    NUM_BYTES_FIELD_NUMBER: _ClassVar[int]
+    REAL_TIME_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    num_samples: int
+    num_frames: int
+    audio_seconds: float
+    num_bytes: int
+    real_time_factor: float
+    def __init__(self, num_samples: _Optional[int] = ..., num_frames: _Optional[int] = ..., audio_seconds: _Optional[float] = ..., num_bytes: _Optional[int] = ..., real_time_factor: _Optional[float] = ...) -> None: ...
+
+class EncodeRequest(_message.Message):
+    __slots__ = ("config", "audio_content")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    config: EncodeConfig
+    audio_content: bytes
+    def __init__(self, config: _Optional[_Union[EncodeConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ...) -> None: ...
+
+class EncodeResponse(_message.Message):
+    __slots__ = ("config", "codes", "totals")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
+    config: ResolvedConfig
+    codes: CodesPacket
+    totals: Totals
+    def __init__(self, config: _Optional[_Union[ResolvedConfig, _Mapping]] = ..., codes: _Optional[_Union[CodesPacket, _Mapping]] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ...) -> None: ...
+
+class DecodeRequest(_message.Message):
+    __slots__ = ("config", "codes")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    config: DecodeConfig
+    codes: CodesPacket
+    def __init__(self, config: _Optional[_Union[DecodeConfig, _Mapping]] = ..., codes: _Optional[_Union[CodesPacket, _Mapping]] = ...) -> None: ...
+
+class DecodeResponse(_message.Message):
+    __slots__ = ("config", "audio_content", "totals")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
+    config: ResolvedConfig
+    audio_content: bytes
+    totals: Totals
+    def __init__(self, config: _Optional[_Union[ResolvedConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ...) -> None: ...
+
+class StreamingEncodeRequest(_message.Message):
+    __slots__ = ("streaming_config", "audio_content")
+    STREAMING_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    streaming_config: EncodeConfig
+    audio_content: bytes
+    def __init__(self, streaming_config: _Optional[_Union[EncodeConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ...) -> None: ...
+
+class StreamingEncodeResponse(_message.Message):
+    __slots__ = ("config", "codes", "totals")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
+    config: ResolvedConfig
+    codes: CodesPacket
+    totals: Totals
+    def __init__(self, config: _Optional[_Union[ResolvedConfig, _Mapping]] = ..., codes: _Optional[_Union[CodesPacket, _Mapping]] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ...) -> None: ...
+
+class StreamingDecodeRequest(_message.Message):
+    __slots__ = ("streaming_config", "codes")
+    STREAMING_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    streaming_config: DecodeConfig
+    codes: CodesPacket
+    def __init__(self, streaming_config: _Optional[_Union[DecodeConfig, _Mapping]] = ..., codes: _Optional[_Union[CodesPacket, _Mapping]] = ...) -> None: ...
+
+class StreamingDecodeResponse(_message.Message):
+    __slots__ = ("config", "audio", "totals")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
+    config: ResolvedConfig
+    audio: AudioPacket
+    totals: Totals
+    def __init__(self, config: _Optional[_Union[ResolvedConfig, _Mapping]] = ..., audio: _Optional[_Union[AudioPacket, _Mapping]] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ...) -> None: ...
+
+class StreamingTranscodeRequest(_message.Message):
+    __slots__ = ("streaming_config", "audio_content")
+    STREAMING_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    streaming_config: TranscodeConfig
+    audio_content: bytes
+    def __init__(self, streaming_config: _Optional[_Union[TranscodeConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ...) -> None: ...
+
+class StreamingTranscodeResponse(_message.Message):
+    __slots__ = ("config", "audio", "totals", "codes")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
+    CODES_FIELD_NUMBER: _ClassVar[int]
+    config: ResolvedConfig
+    audio: AudioPacket
+    totals: Totals
+    codes: CodesPacket
+    def __init__(self, config: _Optional[_Union[ResolvedConfig, _Mapping]] = ..., audio: _Optional[_Union[AudioPacket, _Mapping]] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ..., codes: _Optional[_Union[CodesPacket, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""The gRPC service around a codec, and the Python client that people copy."""

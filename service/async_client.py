@@ -1,0 +1,227 @@
+"""The Python client for asyncio; `sotto.service.client` offers it beside the plain one."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Generic, Self, TypeVar, Unpack
+
+import grpc
+
+from sotto.codec.info import ModelInfo
+from sotto.proto.v1 import codec_pb2 as pb
+from sotto.proto.v1 import codec_pb2_grpc
+
+from . import client_messages as messages
+from .client_streams import Responses, StreamPlan, decoding, encoding, transcoding
+from .client_types import (
+    DEFAULT_ADDRESS,
+    Audio,
+    Codes,
+    Decoded,
+    DecodeOptions,
+    Encoded,
+    EncodeOptions,
+    Packet,
+    StreamInfo,
+    Totals,
+    TranscodeOptions,
+)
+from .messages import model_info
+
+T = TypeVar("T")
+Items = AsyncIterable[T] | Iterable[T]
+
+
+class AsyncStream(Generic[T]):
+    """The results of a streaming call, as they come; leaving its `async with` block ends the call.
+
+    What is sent is taken from the caller's iterable no faster than the server reads; what that
+    iterable raises is raised here. The call begins with the first thing that is awaited.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[AsyncIterator[Any]], Any],
+        plan: Callable[[], Awaitable[StreamPlan[T]]],
+        items: Items[Any],
+    ) -> None:
+        self._start, self._plan, self._items = start, plan, items
+        self._responses: Responses[T] | None = None
+        self._failure: Exception | None = None
+        self._call: Any = None
+
+    async def info(self) -> StreamInfo:
+        """The call as the server understood it; waits for its acknowledgement.
+
+        Raises:
+            RemoteError: The server refused the configuration.
+        """
+        responses = await self._begin()
+        if responses.info is None:
+            responses.take(await self._receive())
+        assert responses.info is not None
+        return responses.info
+
+    @property
+    def totals(self) -> Totals | None:
+        """What the call came to, once its last result was taken."""
+        return None if self._responses is None else self._responses.totals
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        """The next result.
+
+        Raises:
+            RemoteError: The server ended the call with an error.
+        """
+        responses = await self._begin()
+        while (result := responses.take(await self._receive())) is None:
+            pass
+        return result
+
+    def cancel(self) -> None:
+        """End the call now; harmless if it is over."""
+        if self._call is not None:
+            self._call.cancel()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.cancel()
+
+    async def _begin(self) -> Responses[T]:
+        if self._responses is None:
+            plan = await self._plan()
+            self._responses = Responses(plan)
+            self._call = self._start(self._requests(plan))
+        return self._responses
+
+    async def _requests(self, plan: StreamPlan[T]) -> AsyncIterator[Any]:
+        yield plan.first
+        try:
+            async for item in _each(self._items):
+                yield plan.request(item)
+        except Exception as error:
+            self._failure = error
+            self._call.cancel()
+
+    async def _receive(self) -> Any:
+        try:
+            response = await self._call.read()
+        except grpc.RpcError as error:
+            raise messages.remote_error(error) from None
+        except BaseException:  # a cancelled call ends as CancelledError
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+        if response is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return response
+
+
+async def _each(items: Items[T]) -> AsyncIterator[T]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+class AsyncSottoClient:
+    """`SottoClient` for asyncio: the same calls and results, awaited or iterated over.
+
+    Close it, or use it in an `async with` block.
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 60.0) -> None:
+        """Prepare to call HOST:PORT; unary calls end after `timeout_s`, streams have no limit."""
+        self._channel = grpc.aio.insecure_channel(address, options=messages.CHANNEL_OPTIONS)
+        self._stub: Any = codec_pb2_grpc.SpeechCodecStub(self._channel)  # type: ignore[no-untyped-call]
+        self._timeout_s = timeout_s
+        self._known: dict[str, ModelInfo] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all calls and the connection."""
+        await self._channel.close()
+
+    async def list_models(self) -> list[ModelInfo]:
+        """The server's models, the default one first."""
+        response = await self._unary(self._stub.ListModels, pb.ListModelsRequest())
+        return [model_info(model) for model in response.models]
+
+    async def get_model(self, model: str = "") -> ModelInfo:
+        """One model by name; the default one for an empty name."""
+        response = await self._unary(self._stub.GetModel, pb.GetModelRequest(model=model))
+        self._known[model] = model_info(response)
+        return self._known[model]
+
+    async def encode(
+        self, audio: Audio, sample_rate: int, **options: Unpack[EncodeOptions]
+    ) -> Encoded:
+        """Encode a recording in one message; `EncodeOptions` says what `options` may be."""
+        request = messages.encode_request(audio, sample_rate, options)
+        return messages.encoded(await self._unary(self._stub.Encode, request))
+
+    async def decode(self, codes: Codes, **options: Unpack[DecodeOptions]) -> Decoded:
+        """Decode a recording in one message; `DecodeOptions` says what `options` may be."""
+        size = await self._codebook_size(options)
+        request = messages.decode_request(codes, size, options)
+        return messages.decoded(await self._unary(self._stub.Decode, request))
+
+    def stream_encode(
+        self,
+        chunks: Items[Audio],
+        sample_rate: int,
+        *,
+        channels: int = 1,
+        **options: Unpack[EncodeOptions],
+    ) -> AsyncStream[Packet]:
+        """Send chunks of audio of any length as they come; iterate over the packets of codes."""
+
+        async def plan() -> StreamPlan[Packet]:
+            return encoding(sample_rate, channels, options)
+
+        return AsyncStream(self._stub.StreamingEncode, plan, chunks)
+
+    def stream_decode(
+        self, packets: Items[Packet | Codes], *, channels: int = 1, **options: Unpack[DecodeOptions]
+    ) -> AsyncStream[Audio]:
+        """Send packets of codes, of any depth, as they come; iterate over the audio."""
+
+        async def plan() -> StreamPlan[Audio]:
+            return decoding(channels, await self._codebook_size(options), options)
+
+        return AsyncStream(self._stub.StreamingDecode, plan, packets)
+
+    def stream_transcode(
+        self,
+        chunks: Items[Audio],
+        sample_rate: int,
+        *,
+        channels: int = 1,
+        **options: Unpack[TranscodeOptions],
+    ) -> AsyncStream[Audio]:
+        """Send chunks of audio; iterate over the audio that a listener would hear."""
+
+        async def plan() -> StreamPlan[Audio]:
+            return transcoding(sample_rate, channels, options)
+
+        return AsyncStream(self._stub.StreamingTranscode, plan, chunks)
+
+    async def _codebook_size(self, options: DecodeOptions) -> int:
+        name = options.get("model", "")
+        return (self._known.get(name) or await self.get_model(name)).codebook_size
+
+    async def _unary(self, method: Any, request: Any) -> Any:
+        try:
+            return await method(request, timeout=self._timeout_s)
+        except grpc.RpcError as error:
+            raise messages.remote_error(error) from None

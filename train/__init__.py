@@ -1,0 +1,1 @@
+"""Training: audio folders in, a codec checkpoint out."""

@@ -1,0 +1,58 @@
+"""Decoded audio on disk: every clip is read and resampled once, then memory-mapped."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from sotto.codec.errors import AudioError
+
+
+class AudioCache:
+    """Mono int16 audio at one rate, one ``.npy`` file per clip, named by path, size and time."""
+
+    def __init__(self, folder: Path, sample_rate: int) -> None:
+        self.folder = folder / str(sample_rate)
+        self.sample_rate = sample_rate
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def get(self, path: Path) -> npt.NDArray[np.int16]:
+        """The clip as int16 [S], memory-mapped; decoded first if it is not cached.
+
+        Raises:
+            AudioError: The file is missing, unreadable or holds no finite audio.
+        """
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise AudioError(f"cannot read '{path}': {error.strerror}") from error
+        key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+        file = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
+        if not file.is_file():
+            self._store(file, self._decode(path))
+        audio: npt.NDArray[np.int16] = np.load(file, mmap_mode="r", allow_pickle=False)
+        return audio
+
+    def _decode(self, path: Path) -> npt.NDArray[np.int16]:
+        try:
+            audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"cannot decode '{path}': {error}") from error
+        mono = audio.mean(axis=1)
+        if not np.isfinite(mono).all():
+            raise AudioError(f"'{path}' holds NaN or infinite samples")
+        if rate != self.sample_rate:
+            mono = soxr.resample(mono, rate, self.sample_rate, quality="VHQ")
+        return np.clip(np.round(mono * 32767), -32768, 32767).astype(np.int16)
+
+    def _store(self, file: Path, audio: npt.NDArray[np.int16]) -> None:
+        # Written beside and renamed: a stopped or parallel run never sees half a file.
+        handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
+        with os.fdopen(handle, "wb") as part:
+            np.save(part, audio, allow_pickle=False)
+        Path(name).replace(file)

@@ -1,0 +1,84 @@
+"""Checkpoints: safetensors and JSON in a folder that appears whole or not at all."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from sotto.codec.errors import BundleError
+
+LATEST = "checkpoint"
+
+
+def save_checkpoint(run: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write `tensors` and `meta` as the latest checkpoint of a run.
+
+    The folder is written beside the old one and then takes its name, so that a run stopped at any
+    moment finds a whole checkpoint.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=run, prefix=f".{LATEST}-"))
+    detached = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(detached, part / "tensors.safetensors")
+    (part / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
+    latest, previous = run / LATEST, run / f"{LATEST}-previous"
+    shutil.rmtree(previous, ignore_errors=True)
+    if latest.exists():
+        latest.rename(previous)
+    part.rename(latest)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def load_checkpoint(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The latest checkpoint of a run, or None if it has none.
+
+    Raises:
+        BundleError: The checkpoint is damaged.
+    """
+    for folder in (run / LATEST, run / f"{LATEST}-previous"):
+        if folder.is_dir():
+            try:
+                meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+                return load_file(folder / "tensors.safetensors"), meta
+            except (OSError, ValueError, SafetensorError) as error:
+                raise BundleError(f"checkpoint '{folder}' is damaged: {error}") from error
+    return None
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Every name with `prefix` and a dot in front."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under `prefix`, without it."""
+    start = f"{prefix}."
+    return {name[len(start) :]: t for name, t in tensors.items() if name.startswith(start)}
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The state of an optimizer by parameter number and name, all as tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{name}": torch.as_tensor(value)
+        for number, values in state.items()
+        for name, value in values.items()
+    }
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Undo `optimizer_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for path, tensor in tensors.items():
+        number, _, name = path.partition(".")
+        state.setdefault(int(number), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,198 @@
+"""Configuration of a training run: frozen dataclasses, read from YAML and ``key=value`` overrides."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from sotto.codec.config import FROZEN, CodecConfig, ComponentConfig, Positive, build
+from sotto.codec.errors import ConfigError
+
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Frozen = Literal["encoder", "quantizer"]
+
+
+@dataclass(frozen=True, config=FROZEN)
+class DataConfig:
+    """What to train on and how to cut it.
+
+    Attributes:
+        cache: Folder for decoded, resampled audio; made on first use.
+        crop_seconds: Length of a training crop, rounded to whole frames.
+        batch_size: Crops per step.
+        workers: Loader processes; 0 loads in the training process.
+        sources: Only clips of these sources of the manifest; all if empty.
+        speaker_balance: 0 draws clips by duration, 1 draws every speaker equally often.
+        min_gain_db: Lower end of the random level change.
+        max_gain_db: Upper end; a crop is never pushed over full scale.
+    """
+
+    cache: Path = Path(".cache/audio")
+    crop_seconds: Annotated[float, Field(gt=0)] = 1.0
+    batch_size: Positive = 16
+    workers: Annotated[int, Field(ge=0)] = 1
+    sources: tuple[str, ...] = ()
+    speaker_balance: Share = 0.5
+    min_gain_db: float = -12.0
+    max_gain_db: float = 3.0
+
+
+@dataclass(frozen=True, config=FROZEN)
+class LossConfig:
+    """Weights of the losses and the resolutions they look at.
+
+    Attributes:
+        mel: Log-mel distance.
+        stft: Distance of power-law compressed complex spectra.
+        waveform: Mean absolute error of samples.
+        commitment: Latents towards their codebook vectors.
+        codebook: Codebook vectors towards their latents (gradient learning only).
+        adversarial: Fooling the discriminators.
+        feature_matching: Equal activations inside the discriminators.
+        mel_windows: Window lengths of the log-mel distance; hop is a quarter.
+        mel_bands: Mel bands at each window.
+        stft_windows: Window lengths of the complex distance.
+    """
+
+    mel: NonNegative = 3.0
+    stft: NonNegative = 10.0
+    waveform: NonNegative = 5.0
+    commitment: NonNegative = 0.25
+    codebook: NonNegative = 1.0
+    adversarial: NonNegative = 1.0
+    feature_matching: NonNegative = 2.0
+    mel_windows: tuple[int, ...] = (2048, 1024, 512, 256, 128)
+    mel_bands: tuple[int, ...] = (160, 80, 40, 20, 10)
+    stft_windows: tuple[int, ...] = (1024, 512, 256)
+
+    def __post_init__(self) -> None:
+        """Window and band lists must pair up."""
+        if len(self.mel_windows) != len(self.mel_bands):
+            raise ValueError("mel_windows and mel_bands differ in length")
+
+
+@dataclass(frozen=True, config=FROZEN)
+class StageConfig:
+    """One stretch of training.
+
+    Attributes:
+        steps: How many.
+        quantize: Whether the quantizer is in the path.
+        latent_noise: Without quantizer: standard deviation of the noise added to the latents,
+            reached linearly over the stage; it makes room for what quantization will cost.
+        full_depth: Share of items that hear all books; the rest hear a random number.
+        freeze: Parts that do not learn, so that tokens stay the same.
+        adversarial: Train with the discriminators.
+        learning_rate: Peak of the generator's rate.
+        final_learning_rate: Where the cosine ends.
+        warmup_steps: Linear rise to the peak.
+        discriminator_learning_rate: Of the discriminators, on the same schedule.
+    """
+
+    steps: Positive
+    quantize: bool = True
+    latent_noise: NonNegative = 0.0
+    full_depth: Share = 0.5
+    freeze: tuple[Frozen, ...] = ()
+    adversarial: bool = False
+    learning_rate: NonNegative = 1e-3
+    final_learning_rate: NonNegative = 1e-4
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    discriminator_learning_rate: NonNegative = 2e-4
+
+
+@dataclass(frozen=True, config=FROZEN)
+class RunConfig:
+    """A whole run.
+
+    Attributes:
+        model: The codec to train.
+        data: Folder or manifest of training audio; `valid` rows of a manifest are never trained on.
+        output: Run folder; a run that was stopped goes on from its last checkpoint.
+        device: ``auto`` takes CUDA if there is one.
+        precision: ``bf16`` runs under autocast; ``fp32`` does not.
+        threads: CPU threads of torch; 0 leaves torch's choice.
+        seed: Decides everything that is random.
+        gradient_clip: Largest norm of the generator's gradient.
+        ema_decay: Of the moving average of the decoder that is evaluated and exported.
+        restart_every: Steps between restarts of unused codebook entries.
+        start_latents: Latents that the k-means start sees.
+        log_every: Steps between metric lines.
+        checkpoint_every: Steps between checkpoints.
+        validate_every: Steps between looks at the validation clips.
+        validation_clips: How many of these.
+    """
+
+    model: CodecConfig
+    stages: dict[str, StageConfig]
+    data: Path
+    output: Path = Path("runs/speech-24khz")
+    discriminators: tuple[ComponentConfig, ...] = ()
+    dataset: DataConfig = Field(default_factory=DataConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)
+    device: str = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: Annotated[int, Field(ge=0)] = 0
+    seed: int = 0
+    gradient_clip: Annotated[float, Field(gt=0)] = 10.0
+    ema_decay: Share = 0.999
+    restart_every: Positive = 50
+    start_latents: Positive = 20_000
+    log_every: Positive = 20
+    checkpoint_every: Positive = 500
+    validate_every: Positive = 1000
+    validation_clips: Positive = 8
+
+    def __post_init__(self) -> None:
+        """There must be something to do, and an adversary where one is asked for."""
+        if not self.stages:
+            raise ValueError("stages is empty")
+        if any(stage.adversarial for stage in self.stages.values()) and not self.discriminators:
+            raise ValueError("an adversarial stage needs at least one entry in discriminators")
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all stages."""
+        return sum(stage.steps for stage in self.stages.values())
+
+    def stage_at(self, step: int) -> tuple[str, StageConfig, int]:
+        """Name, stage and step inside the stage of global `step`."""
+        for name, stage in self.stages.items():
+            if step < stage.steps:
+                return name, stage, step
+            step -= stage.steps
+        raise ConfigError(f"step is past the last of {self.total_steps}")
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a YAML file and apply ``key=value`` overrides such as ``dataset.batch_size=8``.
+
+    Raises:
+        ConfigError: No such file, not YAML, an override without ``=``, an unknown field, a value
+            of the wrong type.
+    """
+    if not path.is_file():
+        raise ConfigError(f"no config file '{path}'; train/configs holds the ones that ship")
+    try:
+        tree = OmegaConf.load(path)
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if not equals:
+                raise ConfigError(f"override '{override}' is not of the form key=value")
+            parsed = OmegaConf.from_dotlist([f"value={value}"])["value"]
+            OmegaConf.update(tree, key, parsed, force_add=True)
+        values: Any = OmegaConf.to_container(tree, resolve=True)
+    except (OmegaConfBaseException, OSError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path}: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping at the top, got {type(values).__name__}")
+    if "data" not in values:
+        raise ConfigError(f"{path} does not say what to train on; add data=FOLDER")
+    return build(RunConfig, {str(key): value for key, value in values.items()}, str(path))

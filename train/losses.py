@@ -1,0 +1,107 @@
+"""Reconstruction losses: multi-scale log-mel, complex spectra and waveform."""
+
+from dataclasses import dataclass
+
+import librosa
+import torch
+from torch import Tensor, nn
+
+from .config import LossConfig
+
+
+class Spectrum(nn.Module):
+    """Complex STFT with a Hann window and a hop of a quarter, scaled to be level with the audio."""
+
+    window: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("window", torch.hann_window(size), persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Audio [B, S] to complex [B, bins, frames]."""
+        spectrum = torch.stft(
+            audio, self.size, self.size // 4, window=self.window, return_complex=True
+        )
+        return spectrum * (2 / self.size)
+
+
+@dataclass(frozen=True)
+class ReconstructionLosses:
+    """Unweighted scalars."""
+
+    mel: Tensor
+    stft: Tensor
+    waveform: Tensor
+
+
+class ReconstructionLoss(nn.Module):
+    """How far decoded audio is from the original, band by band up to what was recorded.
+
+    * ``mel``: mean absolute difference of natural-log mel magnitudes (floor 1e-5), averaged over
+      `mel_windows`; Parallel WaveGAN, https://arxiv.org/abs/1910.11480.
+    * ``stft``: mean absolute difference of complex spectra whose magnitudes are raised to 0.3,
+      averaged over `stft_windows`; it carries the phase.
+    * ``waveform``: mean absolute difference of samples.
+
+    Bins above a recording's own bandwidth are left out, so that a codec trained on mixed material
+    does not learn to cut the top.
+    """
+
+    def __init__(self, config: LossConfig, sample_rate: int) -> None:
+        super().__init__()
+        self.config = config
+        self.sample_rate = sample_rate
+        sizes = sorted({*config.mel_windows, *config.stft_windows})
+        self.spectra = nn.ModuleDict({str(size): Spectrum(size) for size in sizes})
+        for size, bands in zip(config.mel_windows, config.mel_bands, strict=True):
+            filters = torch.from_numpy(
+                librosa.filters.mel(sr=sample_rate, n_fft=size, n_mels=bands, norm=None)
+            )
+            area = filters.sum(1, keepdim=True).clamp_min(1e-6)
+            self.register_buffer(f"mel_{size}", filters / area, persistent=False)
+            edges = librosa.mel_frequencies(bands + 2, fmin=0, fmax=sample_rate / 2)[2:]
+            self.register_buffer(
+                f"edge_{size}", torch.tensor(edges, dtype=torch.float32), persistent=False
+            )
+
+    def forward(self, decoded: Tensor, target: Tensor, bandwidth_hz: Tensor) -> ReconstructionLosses:
+        """Compare audio [B, S] with audio [B, S], of which item b holds sound to ``bandwidth_hz[b]``."""
+        mel, stft = [], []
+        for name, spectrum in self.spectra.items():
+            size = int(name)
+            a, b = spectrum(decoded), spectrum(target)
+            if size in self.config.mel_windows:
+                mel.append(self._mel(size, a, b, bandwidth_hz))
+            if size in self.config.stft_windows:
+                stft.append(self._complex(size, a, b, bandwidth_hz))
+        return ReconstructionLosses(
+            torch.stack(mel).mean(), torch.stack(stft).mean(), (decoded - target).abs().mean()
+        )
+
+    def _mel(self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor) -> Tensor:
+        filters, edge = self.get_buffer(f"mel_{size}"), self.get_buffer(f"edge_{size}")
+        log_a, log_b = ((filters @ _magnitude(x)).clamp_min(1e-5).log() for x in (a, b))
+        kept = edge[None] <= bandwidth_hz[:, None] + 1  # [B, bands]
+        return _masked_mean((log_a - log_b).abs(), kept)
+
+    def _complex(self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor) -> Tensor:
+        frequency = torch.linspace(0, self.sample_rate / 2, size // 2 + 1, device=a.device)
+        kept = frequency[None] <= bandwidth_hz[:, None]  # [B, bins]
+        difference = torch.view_as_real(_power_law(a) - _power_law(b)).abs().sum(-1)
+        return _masked_mean(difference, kept)
+
+
+def _magnitude(spectrum: Tensor) -> Tensor:
+    return (spectrum.real.square() + spectrum.imag.square() + 1e-12).sqrt()
+
+
+def _power_law(spectrum: Tensor) -> Tensor:
+    return spectrum * (spectrum.real.square() + spectrum.imag.square() + 1e-8) ** -0.35
+
+
+def _masked_mean(values: Tensor, kept: Tensor) -> Tensor:
+    """Mean of values [B, bins, frames] over the bins that are kept [B, bins]."""
+    weight = kept.to(values)[..., None]
+    return (values * weight).sum() / (weight.sum() * values.shape[2]).clamp_min(1)

@@ -1,0 +1,140 @@
+"""What a run leaves behind: JSON lines, TensorBoard, a progress bar and a description of itself."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from .config import RunConfig
+from .data import CropDataset
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """One look at the validation clips.
+
+    Attributes:
+        metrics: Scalars by name.
+        audio: Decoded excerpts float32 [S] by name.
+        sample_rate: Hz of these.
+        figures: Pictures uint8 [H, W, 3] by name.
+    """
+
+    metrics: dict[str, float]
+    sample_rate: int
+    audio: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    figures: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+
+
+class Recorder:
+    """Writes the metrics of a run; use it as a context manager."""
+
+    def __init__(self, run: Path, step: int, total_steps: int) -> None:
+        run.mkdir(parents=True, exist_ok=True)
+        self._lines = (run / "metrics.jsonl").open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step)
+        self._bar = tqdm(
+            initial=step, total=total_steps, unit="step", disable=not sys.stderr.isatty()
+        )
+        self._sums: dict[str, tuple[float, int]] = {}
+        self._since = (time.monotonic(), step)
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Flush and close everything."""
+        self._lines.close()
+        self._board.close()
+        self._bar.close()
+
+    def step(self, step: int, stage: str, metrics: dict[str, Tensor], *, every: int) -> None:
+        """Add the metrics of one step; every `every` steps their means are written."""
+        for name, value in metrics.items():
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = (total + float(value), count + 1)
+        self._bar.update()
+        if step % every:
+            return
+        means = {name: total / count for name, (total, count) in self._sums.items()}
+        now, before = time.monotonic(), self._since
+        means["steps_per_second"] = (step - before[1]) / max(now - before[0], 1e-9)
+        self._since, self._sums = (now, step), {}
+        self._bar.set_description(f"{stage} loss {means['loss']:.3f}")
+        self._write({"step": step, "stage": stage, **means})
+        for name, value in means.items():
+            self._board.add_scalar(f"train/{name}", value, step)
+
+    def validation(self, step: int, report: ValidationReport) -> None:
+        """Write one look at the validation clips."""
+        scalars = {f"valid/{name}": value for name, value in report.metrics.items()}
+        self._write({"step": step, **scalars})
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, step)
+        for name, audio in report.audio.items():
+            self._board.add_audio(name, torch.from_numpy(audio), step, report.sample_rate)
+        for name, figure in report.figures.items():
+            self._board.add_image(name, figure, step, dataformats="HWC")
+        self._board.flush()
+
+    def _write(self, values: dict[str, float | int | str]) -> None:
+        rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
+        self._lines.write(json.dumps(rounded) + "\n")
+        self._lines.flush()
+
+
+def describe_run(config: RunConfig, dataset: CropDataset) -> None:
+    """Write ``run.json``: the configuration, the command, the versions and the clips' sources."""
+    sources = sorted({clip.source for clip in dataset.clips})
+    description = {
+        "command": " ".join(["sotto", *sys.argv[1:]]),
+        "config": TypeAdapter(RunConfig).dump_python(config, mode="json"),
+        "git_revision": _git_revision(),
+        "python": sys.version.split()[0],
+        "versions": {name: _version(name) for name in ("sotto-codec", "torch", "numpy")},
+        "train_clips": len(dataset.clips),
+        "sources": sources,
+    }
+    text = json.dumps(description, indent=2) + "\n"
+    (config.output / "run.json").write_text(text, encoding="utf-8")
+
+
+def _git_revision() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
