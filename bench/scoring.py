@@ -74,4 +74,4 @@ def score_tasks(tasks: Iterable[ScoringTask], jobs: int) -> Iterator[Scores]:
 def _yield_to_codec() -> None:
     """Leave the processor to the codec, whose speed is measured meanwhile."""
     if hasattr(os, "nice"):
-        os.nice(10)
+        os.nice(5)

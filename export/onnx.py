@@ -44,14 +44,14 @@ def export_bundle(model: CodecModel, folder: Path, *, speech: Tensor, card: str 
     Raises:
         BundleError: The graphs disagree with torch by more than the promise.
     """
-    model = model.eval().cpu().requires_grad_(False)
+    model = model.cpu().eval().requires_grad_(False)
     round_to_half(model)
     folder.mkdir(parents=True, exist_ok=True)
     info = describe(model)
     frame = model.config.frame_size
-    _write(EncoderStep(model), torch.zeros(2, 1, 3 * frame), "audio", "codes", info, folder)
+    _write(EncoderStep(model).eval(), torch.zeros(2, 1, 3 * frame), "audio", "codes", info, folder)
     codes = torch.zeros(2, model.config.num_codebooks, 3, dtype=torch.int64)
-    _write(DecoderStep(model), codes, "codes", "audio", info, folder)
+    _write(DecoderStep(model).eval(), codes, "codes", "audio", info, folder)
     config = {
         "format": BUNDLE_FORMAT,
         "info": asdict(info),
@@ -104,7 +104,9 @@ def _write(
     length: Any = frames * info.frame_size if input_name == "audio" else frames
     batch = torch.export.Dim("batch", min=1, max=1 << 16)
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
-        # All states share the batch axis; the exporter warns that it keeps one name for them.
+        # What the exporter says of itself, and that all states share the name of the batch axis.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
         warnings.filterwarnings("ignore", message=".*axis name: batch.*")
         path = Path(temporary) / "graph.onnx"
         torch.onnx.export(

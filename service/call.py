@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from time import perf_counter
 from typing import Any, Final, TypeVar
 
@@ -121,21 +121,29 @@ class Calls:
         return len(self._deadlines)
 
     @asynccontextmanager
-    async def open(self, context: Any, request: Any = None) -> AsyncIterator[Call]:
-        """Admit a call, and turn whatever is raised inside into its gRPC status."""
+    async def open(
+        self, context: Any, request: Any = None, *, takes_session: bool = True
+    ) -> AsyncIterator[Call]:
+        """Admit a call, and turn whatever is raised inside into its gRPC status.
+
+        Args:
+            context: gRPC's side of the call.
+            request: Of a unary call; may be the error that reading it caused.
+            takes_session: Whether it counts as one of the sessions and is bounded in time.
+        """
         call = Call(context, self._worker, self._settings.idle_timeout_s)
         try:
-            async with self._admitted():
-                if isinstance(request, DecodeError):
-                    raise request
+            if self._draining:
+                raise _draining()
+            if isinstance(request, DecodeError):
+                raise request
+            async with self._session() if takes_session else nullcontext():
                 yield call
         except Exception as error:
             await self._refuse(context, call.request_id, error)
 
     @asynccontextmanager
-    async def _admitted(self) -> AsyncIterator[None]:
-        if self._draining:
-            raise DrainingError("the server is shutting down; try another one")
+    async def _session(self) -> AsyncIterator[None]:
         if len(self._deadlines) >= self._settings.max_sessions:
             raise LimitError(f"all {self._settings.max_sessions} sessions are taken; try later")
         deadline = asyncio.timeout(self._settings.max_session_s)
@@ -155,7 +163,7 @@ class Calls:
 
     def _reason(self) -> Exception:
         if self._draining:
-            return DrainingError("the server is shutting down; try another one")
+            return _draining()
         return LimitError(f"the call is over {self._settings.max_session_s:g} s, the limit here")
 
     async def _refuse(self, context: Any, request_id: str, error: Exception) -> None:
@@ -178,3 +186,7 @@ class Calls:
                 if not deadline.expired():
                     deadline.reschedule(asyncio.get_running_loop().time())
             await self._empty.wait()
+
+
+def _draining() -> DrainingError:
+    return DrainingError("the server is shutting down; try another one")

@@ -18,7 +18,7 @@ from sotto.proto.v1.codec_pb2_grpc import add_SpeechCodecServicer_to_server
 from .call import Calls
 from .models import Models
 from .servicer import SpeechCodecServicer
-from .settings import Settings
+from .settings import Settings, load_settings
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -163,4 +163,4 @@ async def serve(settings: Settings, on_ready: Callable[[int], None] | None = Non
 
 def run(settings: Settings | None = None, on_ready: Callable[[int], None] | None = None) -> None:
     """Serve from a plain program, as `serve`; returns after a clean drain."""
-    asyncio.run(serve(settings or Settings(), on_ready))
+    asyncio.run(serve(settings or load_settings(), on_ready))

@@ -31,12 +31,12 @@ class SpeechCodecServicer(codec_pb2_grpc.SpeechCodecServicer):
 
     async def ListModels(self, request: Any, context: Any) -> pb.ListModelsResponse | None:
         """Describe all models."""
-        async with self._calls.open(context, request):
+        async with self._calls.open(context, request, takes_session=False):
             return pb.ListModelsResponse(models=[model_message(c.info) for c in self._models])
 
     async def GetModel(self, request: Any, context: Any) -> pb.Model | None:
         """Describe one model."""
-        async with self._calls.open(context, request):
+        async with self._calls.open(context, request, takes_session=False):
             return model_message(self._models.get(request.model).info)
 
     async def Encode(self, request: Any, context: Any) -> pb.EncodeResponse | None:
@@ -62,9 +62,9 @@ class SpeechCodecServicer(codec_pb2_grpc.SpeechCodecServicer):
             plan = self._planner.decode(request.config)
             writer = await call.work(self._writer, plan.audio)
             session = DecodeSession(plan, self._settings.max_unary_s)
-            for codes in await call.work(codes_pieces, request.codes, plan, 0):
-                writer.write(await call.work(session.push, codes))
-            writer.write(await call.work(session.flush))
+            for codes in codes_pieces(request.codes, plan, 0):
+                await call.work(writer.write, await call.work(session.push, codes))
+            await call.work(writer.write, await call.work(session.flush))
             return pb.DecodeResponse(
                 config=_decode_config(plan, call),
                 audio_content=await call.work(writer.close),

@@ -3,8 +3,10 @@
 import os
 from typing import Annotated, Any, Final
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from sotto.codec.errors import ConfigError
 
 MAX_PORT: Final = 65_535
 Count = Annotated[int, Field(gt=0)]
@@ -61,3 +63,19 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(name.strip() for name in value.split(",") if name.strip())
         return value
+
+
+def load_settings(**chosen: Any) -> Settings:
+    """Read the settings; what is `chosen` here, unless None, goes before the environment.
+
+    Raises:
+        ConfigError: An unknown name, or a value that cannot work.
+    """
+    given = {name: value for name, value in chosen.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+        )
+        raise ConfigError(f"settings: {problems}") from error

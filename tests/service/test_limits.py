@@ -46,6 +46,7 @@ def test_calls_beyond_the_sessions_are_refused_and_the_others_unharmed(serving):
                 list(client.stream_encode([], 24_000))
             with pytest.raises(RemoteError, match="RESOURCE_EXHAUSTED: all 2 sessions"):
                 client.encode(SECOND, 24_000)
+            assert len(client.list_models()) == 1
             assert next(one).first_frame == next(two).first_frame == 0
         wait_until_free(server)
         assert client.encode(SECOND, 24_000).totals.num_samples == 24_000

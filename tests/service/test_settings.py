@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from sotto.codec.errors import ConfigError
 from sotto.service.models import Models
-from sotto.service.settings import Settings
+from sotto.service.settings import Settings, load_settings
 
 
 def test_by_default_only_this_machine_is_served():
@@ -41,6 +41,15 @@ def test_variables_set_them(monkeypatch):
 def test_values_that_cannot_work_are_refused(bad):
     with pytest.raises(ValidationError):
         Settings(**bad)
+    with pytest.raises(ConfigError, match=next(iter(bad))):
+        load_settings(**bad)
+
+
+def test_what_is_chosen_goes_before_the_environment_unless_it_is_none(monkeypatch):
+    monkeypatch.setenv("SOTTO_WORKERS", "3")
+    monkeypatch.setenv("SOTTO_THREADS", "3")
+    settings = load_settings(workers=5, threads=None)
+    assert (settings.workers, settings.threads) == (5, 3)
 
 
 def test_two_models_of_one_name_are_refused(tiny_codec):

@@ -1,0 +1,46 @@
+# Every target sets up what it needs in .venv; only Python 3.11 or 3.12, make and git must be there.
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: setup demo test check bench proto types clean
+
+setup: $(VENV)/.dev
+
+# What serving and the demo need: no torch.
+$(VENV)/.base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[cpu,demo]'
+	touch $@
+
+# Everything: training, tests, linters.
+$(VENV)/.dev: $(VENV)/.base
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[cpu,demo,train,dev]'
+	touch $@
+
+demo: $(VENV)/.base
+	$(BIN)/python -m sotto.bench.demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p sotto.codec -p sotto.train -p sotto.export -p sotto.service -p sotto.bench -m sotto.cli
+	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
+	$(BIN)/check-wheel-contents --toplevel sotto dist/*.whl
+
+# The repository root is the package: this view gives type checkers its import name.
+types:
+	mkdir -p .types && ln -sfn .. .types/sotto
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m sotto.bench.speed
+
+proto: $(VENV)/.dev
+	$(BIN)/python -m sotto.proto.generate
+
+clean:
+	rm -rf build dist .types *.egg-info bench-output demo-output

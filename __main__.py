@@ -1,0 +1,5 @@
+"""`python -m sotto` is the `sotto` command."""
+
+from sotto.cli import main
+
+main()

@@ -1,0 +1,272 @@
+"""The `sotto` command: a thin layer over functions that are tested on their own."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sotto.codec.errors import BackendError, CodecError, ConfigError
+
+app = typer.Typer(
+    help="A streaming neural speech codec and tokenizer.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+client_app = typer.Typer(help="Encode and decode through a server.", no_args_is_help=True)
+app.add_typer(client_app, name="client")
+
+Model = Annotated[str, typer.Option(help="A shipped model, or a bundle folder.")]
+Bitrate = Annotated[float | None, typer.Option(help="Bits per second of one channel.")]
+Books = Annotated[int | None, typer.Option(help="Codebooks, instead of a bitrate.")]
+MixDown = Annotated[bool, typer.Option(help="Average all channels into one.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads of one step of the model.")]
+Address = Annotated[str, typer.Option(help="HOST:PORT of the server.")]
+
+
+@app.command()
+def encode(
+    source: Annotated[Path, typer.Argument(help="wav, flac, ogg, opus or mp3.")],
+    target: Annotated[Path, typer.Argument(help="The .sotto file to write.")],
+    bitrate: Bitrate = None,
+    num_codebooks: Books = None,
+    mix_down: MixDown = False,
+    model: Model = "speech-24khz",
+    threads: Threads = 1,
+) -> None:
+    """Turn an audio file into codes."""
+    from sotto.export.files import encode_file
+    from sotto.export.runtime import load
+
+    report = encode_file(
+        load(model, threads=threads),
+        source,
+        target,
+        num_codebooks=num_codebooks,
+        bitrate=bitrate,
+        mix_down=mix_down,
+    )
+    _say(
+        f"{target}: {report.seconds:.2f} s, {report.num_codebooks} books, {report.num_bytes} bytes, "
+        f"{report.bitrate:.0f} bit/s, {report.real_time_factor:.0f} x real time"
+    )
+
+
+@app.command()
+def decode(
+    source: Annotated[Path, typer.Argument(help="A .sotto file.")],
+    target: Annotated[Path, typer.Argument(help="The wav or flac file to write.")],
+    sample_rate: Annotated[int | None, typer.Option(help="Hz; as it was by default.")] = None,
+    conceal: Annotated[bool, typer.Option(help="Play over damaged blocks.")] = False,
+    model: Model = "",
+    threads: Threads = 1,
+) -> None:
+    """Turn codes back into audio; the model is the one that the file names unless given."""
+    from sotto.codec.bitstream import SottoReader
+    from sotto.export.files import decode_file
+    from sotto.export.runtime import load
+
+    if not model:
+        with SottoReader(source, "conceal") as reader:
+            model = reader.header.model
+    report = decode_file(
+        load(model, threads=threads),
+        source,
+        target,
+        sample_rate=sample_rate,
+        errors="conceal" if conceal else "raise",
+    )
+    lost = f", {report.lost_frames} frames lost" if report.lost_frames else ""
+    _say(
+        f"{target}: {report.seconds:.2f} s at {report.sample_rate} Hz, "
+        f"{report.real_time_factor:.0f} x real time{lost}"
+    )
+
+
+@app.command()
+def info(
+    target: Annotated[str, typer.Argument(help="A shipped model, a bundle folder, a .sotto file.")],
+) -> None:
+    """Say what a model or a file holds, as JSON."""
+    path = Path(target)
+    if path.is_file():
+        from sotto.codec.bitstream import SottoReader
+
+        with SottoReader(path, "conceal") as reader:
+            described = {
+                **asdict(reader.header),
+                "num_samples": reader.num_samples,
+                "source_num_samples": reader.source_num_samples,
+                "num_frames": reader.num_frames,
+                "num_blocks": reader.num_blocks,
+                "num_bytes": reader.num_bytes,
+            }
+    else:
+        from sotto.export.runtime import find_bundle, read_info
+
+        found = read_info(find_bundle(target))
+        described = {
+            **asdict(found),
+            "frame_rate": found.frame_rate,
+            "latency_ms": found.latency_ms,
+            "bitrates": [found.bitrate(k + 1) for k in range(found.num_codebooks)],
+        }
+    _say(json.dumps(described, indent=2))
+
+
+@app.command()
+def serve(
+    address: Annotated[str | None, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of one step.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Steps at the same time.")] = None,
+    max_sessions: Annotated[int | None, typer.Option(min=1, help="Calls at the same time.")] = None,
+) -> None:
+    """Serve encode and decode over gRPC until SIGTERM; every setting is also a SOTTO_* variable."""
+    from sotto.service.server import run
+    from sotto.service.settings import load_settings
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    chosen = load_settings(
+        address=address,
+        models=tuple(model) if model else None,
+        threads=threads,
+        workers=workers,
+        max_sessions=max_sessions,
+    )
+    host = chosen.address.rpartition(":")[0]
+    run(chosen, lambda port: _say(f"listening on {host}:{port}"))
+
+
+@client_app.command("encode")
+def client_encode(
+    source: Annotated[Path, typer.Argument(help="wav, flac, ogg, opus or mp3.")],
+    target: Annotated[Path, typer.Argument(help="The .sotto file to write.")],
+    address: Address = "127.0.0.1:50551",
+    bitrate: Bitrate = None,
+    num_codebooks: Books = None,
+    mix_down: MixDown = False,
+    model: Annotated[str, typer.Option(help="Model of the server.")] = "",
+) -> None:
+    """Stream an audio file to a server and keep the codes."""
+    from sotto.service.client import SottoClient
+    from sotto.service.client_types import EncodeOptions
+    from sotto.service.remote_files import encode_remote
+
+    options: EncodeOptions = {"model": model, "mix_down": mix_down}
+    if bitrate is not None:
+        options["bitrate"] = bitrate
+    if num_codebooks is not None:
+        options["num_codebooks"] = num_codebooks
+    with SottoClient(address) as client:
+        totals = encode_remote(client, source, target, **options)
+    _say(f"{target}: {totals.audio_seconds:.2f} s, {totals.num_frames} frames")
+
+
+@client_app.command("decode")
+def client_decode(
+    source: Annotated[Path, typer.Argument(help="A .sotto file.")],
+    target: Annotated[Path, typer.Argument(help="The wav or flac file to write.")],
+    address: Address = "127.0.0.1:50551",
+) -> None:
+    """Stream codes to a server and keep the audio."""
+    from sotto.service.client import SottoClient
+    from sotto.service.remote_files import decode_remote
+
+    with SottoClient(address) as client:
+        totals = decode_remote(client, source, target)
+    _say(f"{target}: {totals.audio_seconds:.2f} s, {totals.num_frames} frames")
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A YAML file, such as those in train/configs.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
+) -> None:
+    """Train a codec; the same command again goes on where it stopped."""
+    with _extra("train"):
+        from sotto.train.config import load_config
+        from sotto.train.loop import Trainer
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("sotto").setLevel(logging.INFO)
+    Trainer(load_config(config, overrides or [])).run()
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    target: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    weights: Annotated[bool, typer.Option(help="Keep model.safetensors too.")] = True,
+) -> None:
+    """Make a serving bundle of a training run, checked against torch."""
+    with _extra("train"):
+        from sotto.train.bundle import export_run
+
+    parity = export_run(run, target, weights=weights)
+    _say(
+        f"{target}: {parity.equal_codes:.3%} of codes equal to torch, audio within "
+        f"{parity.audio_difference:.1e}, over {parity.frames} frames"
+    )
+
+
+@app.command("eval")
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Searched for audio, with its subfolders.")],
+    bitrates: Annotated[str, typer.Option(help="bit/s, by commas.")] = "1500,3000,6000",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where the numbers go.")] = None,
+    visqol: Annotated[bool, typer.Option(help="Also ViSQOL, which takes longest.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes for the metrics.")] = None,
+    model: Model = "speech-24khz",
+    threads: Threads = 1,
+) -> None:
+    """Encode and decode every clip of a folder at several bitrates, and measure."""
+    with _extra("eval"):
+        from sotto.bench.evaluate import evaluate as measure
+        from sotto.bench.tables import print_report
+    from sotto.export.runtime import load
+
+    try:
+        rates = [float(rate) for rate in bitrates.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--bitrates {bitrates}: expected numbers such as 1500,3000") from error
+    report = measure(load(model, threads=threads), folder, rates, with_visqol=visqol, jobs=jobs)
+    print_report(report)
+    target = json_file or Path("bench-output/eval.json")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(report.to_json(), encoding="utf-8")
+    _say(f"saved {target}")
+
+
+def main() -> None:
+    """Run the command; what went wrong is one line on stderr and exit code 1."""
+    try:
+        app()
+    except CodecError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        raise SystemExit(1) from error
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Turns a missing package into the name of the extra that has it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise BackendError(
+            f"this command needs {error.name}; install sotto-codec[{name}]"
+        ) from error
+
+
+if __name__ == "__main__":
+    main()

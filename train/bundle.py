@@ -1,0 +1,128 @@
+"""From a training run to a bundle: the averaged decoder, the graphs, the weights, the card."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sotto.codec.config import CodecConfig, build
+from sotto.codec.errors import BundleError
+from sotto.codec.model import CodecModel
+from sotto.export.onnx import export_bundle
+from sotto.export.parity import Parity
+
+from .cache import AudioCache
+from .checkpoint import below, load_checkpoint
+from .config import RunConfig
+from .manifest import find_clips
+
+WEIGHTS = "model.safetensors"
+PARITY_SECONDS = 20
+
+
+def export_run(run: Path, folder: Path, *, weights: bool = True) -> Parity:
+    """Export the last checkpoint of a run as a bundle.
+
+    The decoder is the moving average. The check against torch runs on clips of the run's own
+    data. An existing MODEL_CARD.md is kept; otherwise one is written with the facts of the run.
+
+    Args:
+        run: Folder of a run.
+        folder: Where the bundle goes.
+        weights: Also write ``model.safetensors`` (float16), from which training can go on.
+
+    Raises:
+        BundleError: No checkpoint, or the graphs differ from torch.
+        AudioError: The run's data are not there for the check.
+    """
+    description = read_run(run)
+    config = build(RunConfig, description["config"], str(run / "run.json"))
+    found = load_checkpoint(run)
+    if found is None:
+        raise BundleError(f"'{run}' has no checkpoint yet")
+    tensors, meta = found
+    model = CodecModel(config.model)
+    model.load_state_dict(below("model", tensors))
+    model.decoder.load_state_dict(below("average", tensors))
+    card = folder / "MODEL_CARD.md"
+    text = "" if card.exists() else model_card(description, int(meta["step"]))
+    parity = export_bundle(model, folder, speech=_speech(config), card=text)
+    if weights:
+        save_weights(model, folder)
+    return parity
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    """``run.json`` of a run.
+
+    Raises:
+        BundleError: Not the folder of a run.
+    """
+    try:
+        description: dict[str, Any] = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"'{run}' is not the folder of a training run: {error}") from error
+    return description
+
+
+def save_weights(model: CodecModel, folder: Path) -> None:
+    """Write ``model.safetensors``: all weights as float16."""
+    half = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in model.state_dict().items()
+    }
+    save_file({name: tensor.contiguous() for name, tensor in half.items()}, folder / WEIGHTS)
+
+
+def load_weights(folder: Path) -> CodecModel:
+    """The torch model of a bundle that has ``model.safetensors``.
+
+    Raises:
+        BundleError: No weights in the bundle, or they do not fit its configuration.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        half = load_file(folder / WEIGHTS)
+        model = CodecModel(build(CodecConfig, config["model"], str(folder)))
+        model.load_state_dict({name: tensor.float() for name, tensor in half.items()})
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise BundleError(f"'{folder}' has no usable {WEIGHTS}: {error}") from error
+    return model
+
+
+def model_card(description: dict[str, Any], step: int) -> str:
+    """What there is to know about a run, as Markdown."""
+    config, versions = description["config"], description["versions"]
+    model, stages = config["model"], config["stages"]
+    steps = ", ".join(f"{name} {stage['steps']}" for name, stage in stages.items())
+    data = config["dataset"]
+    lines = [
+        f"# {model['name']}",
+        "",
+        f"Version {model['version']}. {model['sample_rate']} Hz, frame {model['frame_size']} "
+        f"samples, {model['num_codebooks']} books of {model['codebook_size']} entries.",
+        "",
+        "## Training",
+        "",
+        f"- Command: `{description['command']}`",
+        f"- Seed {config['seed']}, step {step} ({steps}), batches of {data['batch_size']} x "
+        f"{data['crop_seconds']} s",
+        f"- Code: revision {description['git_revision']}, torch {versions['torch']}",
+        f"- Data: {description['train_clips']} clips of {', '.join(description['sources'])}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _speech(config: RunConfig) -> Tensor:
+    """Some seconds of held-out clips, one after the other: float32 [1, 1, S]."""
+    cache = AudioCache(config.dataset.cache, config.model.sample_rate)
+    clips = find_clips(config.data)
+    held_out = [clip for clip in clips if clip.split == "valid"] or clips
+    each = PARITY_SECONDS * config.model.sample_rate // 8
+    chosen = held_out[:: max(len(held_out) // 8, 1)]
+    pieces = [cache.get(clip.path)[:each].astype(np.float32) / 32768 for clip in chosen]
+    return torch.from_numpy(np.concatenate(pieces))[None, None]
