@@ -1,5 +1,7 @@
 # Every target sets up what it needs in .venv; only Python 3.11 or 3.12, make and git must be there.
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do \
+  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
+  && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -10,6 +12,7 @@ setup: $(VENV)/.dev
 
 # What serving and the demo need: no torch.
 $(VENV)/.base: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Sotto needs Python 3.11 or 3.12; set PYTHON=/path/to/it"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[cpu,demo]'
 	touch $@
