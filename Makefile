@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python; do \
   && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 .PHONY: setup demo test check bench proto types clean
 
@@ -14,12 +14,13 @@ setup: $(VENV)/.dev
 $(VENV)/.base: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Sotto needs Python 3.11 or 3.12; set PYTHON=/path/to/it"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[cpu,demo]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(INSTALL) --editable '.[cpu,demo]'
 	touch $@
 
 # Everything: training, tests, linters.
 $(VENV)/.dev: $(VENV)/.base
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[cpu,demo,train,dev]'
+	$(INSTALL) --editable '.[cpu,demo,train,dev]'
 	touch $@
 
 demo: $(VENV)/.base

@@ -10,8 +10,9 @@ import soundfile
 
 from .atomic import atomic_path
 from .errors import AudioError, ShapeError
+from .finite import check_finite
 from .rates import check_sample_rate
-from .resampling import Audio, StreamResampler, check_finite
+from .resampling import Audio, StreamResampler
 
 __all__ = [
     "Audio",

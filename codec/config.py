@@ -1,9 +1,9 @@
 """Frozen, validated configuration of a codec; needs no torch, so that serving can read it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -16,26 +16,42 @@ FROZEN: Any = {"extra": "forbid"}  # pydantic's dataclass config: unknown fields
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str = "configuration") -> T:
-    """Make the frozen dataclass `cls` from a mapping.
+    """Make the frozen dataclass `cls` from a mapping, nested dataclasses included.
 
     Raises:
         ConfigError: An unknown field (the message names the nearest one and lists the rest) or a
             value of the wrong type or range.
     """
-    known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            near = get_close_matches(key, known, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise ConfigError(f"{where}: unknown field '{key}'{hint} (known: {', '.join(known)})")
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: expected a mapping of fields, got {values!r}")
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc']) or where}: {item['msg']}"
-            for item in error.errors()
-        )
+        problems = "; ".join(_describe(cls, item) for item in error.errors())
         raise ConfigError(f"{where}: {problems}") from error
+
+
+def _describe(cls: type, item: Any) -> str:
+    """One of pydantic's errors as ``path: what is wrong``."""
+    *path, last = item["loc"] or ("",)
+    if item["type"] != "unexpected_keyword_argument":
+        return ": ".join(filter(None, [".".join(str(part) for part in item["loc"]), item["msg"]]))
+    known = _field_names(cls, path)
+    near = get_close_matches(str(last), known, 1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    text = f"unknown field '{last}'{hint} (known: {', '.join(known)})"
+    return ": ".join(filter(None, [".".join(str(part) for part in path), text]))
+
+
+def _field_names(cls: Any, path: Sequence[str | int]) -> list[str]:
+    """Fields of the dataclass that is found by following `path` from the dataclass `cls`."""
+    for part in path:
+        inner = get_args(cls)  # of dict[str, X] or tuple[X, ...]
+        if inner:
+            cls = inner[-1] if get_origin(cls) is dict else inner[0]
+        else:
+            cls = get_type_hints(cls)[str(part)]
+    return [field.name for field in fields(cls)]
 
 
 @dataclass(frozen=True, config=FROZEN)

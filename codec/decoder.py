@@ -1,5 +1,6 @@
 """Latents to audio: causal ConvNeXt, then an inverse-STFT head."""
 
+from abc import abstractmethod
 from typing import Annotated
 
 import torch
@@ -11,22 +12,20 @@ from .config import FROZEN, Positive
 from .layers import ConvNeXtStack, at_least_float32
 from .registry import Registry
 from .spectral import OverlapAddISTFT, expand
-from .streaming import State, StreamingModule, branch
+from .streaming import State, Stateful, branch
 
 
-class Decoder(StreamingModule):
-    """What every decoder offers: latents and their depth to audio."""
+class Decoder(Stateful):
+    """What every decoder offers: latents, how many books each frame heard, and state to audio."""
 
     @property
     def delay_samples(self) -> int:
         """How many samples later than the encoder's frame the audio comes out."""
         return 0
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, depth: Tensor, state: State
-    ) -> tuple[Tensor, State]:
+    @abstractmethod
+    def forward(self, x: Tensor, depth: Tensor, state: State) -> tuple[Tensor, State]:
         """Latents [B, T, D], books heard per frame int64 [B, T], and state to audio [B, S]."""
-        raise TypeError(f"{type(self).__name__} does not define forward")
 
 
 DECODERS: Registry[Decoder] = Registry("decoder")
@@ -82,9 +81,7 @@ class ISTFTDecoder(Decoder):
             "istft": self.istft.init_state(batch_size),
         }
 
-    def forward(  # type: ignore[override]
-        self, x: Tensor, depth: Tensor, state: State
-    ) -> tuple[Tensor, State]:
+    def forward(self, x: Tensor, depth: Tensor, state: State) -> tuple[Tensor, State]:
         """Latents [B, T, D], depth int64 [B, T] and state to audio [B, T * frame_size]."""
         hidden = self.norm_in(self.project_in(x) + self.depth(depth))
         hidden, stack = self.stack(hidden, branch(state, "stack"))

@@ -28,10 +28,13 @@ class CausalDepthwiseConv(StreamingModule):
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Filter `x` [B, T, D] along T."""
         left = leaf(state, "left")
-        seen = torch.cat([left.to(x.dtype), x], dim=1)  # [B, context + T, D]
+        # One frame of zeros more, for an output that is dropped: kernels for a single output add
+        # up in another order, and a stream would depend on how it is cut.
+        seen = torch.cat([left.to(x.dtype), x, torch.zeros_like(x[:, :1])], dim=1)
         y = F.conv1d(seen.transpose(1, 2), self.weight, self.bias, groups=self.dim)
-        new_left = seen[:, seen.shape[1] - self.context :].to(left.dtype)
-        return y.transpose(1, 2), {"left": new_left}
+        T = x.shape[1]
+        new_left = seen[:, T : T + self.context].to(left.dtype)
+        return y[:, :, :T].transpose(1, 2), {"left": new_left}
 
 
 class ConvNeXtBlock(StreamingModule):

@@ -82,7 +82,7 @@ class CodecModel(nn.Module):
             state: Pass to the next call.
 
         Raises:
-            ShapeError: Not [B, 1, S], or S is not a multiple of `frame_size`.
+            ShapeError: Not [B, 1, S], or S is not a positive multiple of `frame_size`.
         """
         latents, state = self.encoder(self._mono(audio), state)
         return self.quantizer.encode(latents), state
@@ -99,15 +99,15 @@ class CodecModel(nn.Module):
             state: Pass to the next call.
 
         Raises:
-            ShapeError: Not three axes, or more than K books.
+            ShapeError: Not three axes, more than K books, or no frame.
         """
-        if codes.ndim != 3 or not 1 <= codes.shape[1] <= self.config.num_codebooks:
+        K = self.config.num_codebooks
+        if codes.ndim != 3 or not 1 <= codes.shape[1] <= K or codes.shape[2] == 0:
             raise ShapeError(
-                f"codes have shape {tuple(codes.shape)}; expected [B, k, T] with k from 1 to "
-                f"{self.config.num_codebooks}"
+                f"codes have shape {tuple(codes.shape)}; expected [B, k, T] with k from 1 to {K} "
+                "and at least one frame"
             )
-        missing = self.config.num_codebooks - codes.shape[1]
-        codes = nn.functional.pad(codes, (0, 0, 0, missing), value=NOT_HEARD)
+        codes = nn.functional.pad(codes, (0, 0, 0, K - codes.shape[1]), value=NOT_HEARD)
         audio, state = self.decoder(self.quantizer.decode(codes), heard(codes), state)
         return audio[:, None], state
 
@@ -123,7 +123,7 @@ class CodecModel(nn.Module):
                 latents in its place.
 
         Raises:
-            ShapeError: Not [B, 1, S], or S is not a multiple of `frame_size`.
+            ShapeError: Not [B, 1, S], or S is not a positive multiple of `frame_size`.
         """
         audio = self._mono(audio)
         B = audio.shape[0]
@@ -141,8 +141,8 @@ class CodecModel(nn.Module):
 
     def _mono(self, audio: Tensor) -> Tensor:
         F = self.config.frame_size
-        if audio.ndim != 3 or audio.shape[1] != 1:
-            raise ShapeError(f"audio has shape {tuple(audio.shape)}; expected [B, 1, S]")
+        if audio.ndim != 3 or audio.shape[1] != 1 or audio.shape[2] == 0:
+            raise ShapeError(f"audio has shape {tuple(audio.shape)}; expected [B, 1, S], S > 0")
         if audio.shape[2] % F:
             raise ShapeError(
                 f"audio has {audio.shape[2]} samples, not a multiple of frame_size={F}; "

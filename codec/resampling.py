@@ -7,25 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from .errors import AudioError, ShapeError, StreamClosedError
+from .errors import ShapeError, StreamClosedError
+from .finite import check_finite
 from .rates import check_sample_rate, rescale
 
 Audio = npt.NDArray[np.float32]
 Quality = Literal["QQ", "LQ", "MQ", "HQ", "VHQ"]
-
-
-def check_finite(audio: Audio, first_sample: int = 0, sample_rate: int | None = None) -> None:
-    """Raise AudioError if audio [S] or [S, C] holds NaN or infinity, naming the first place."""
-    finite = np.isfinite(audio)
-    if finite.all():
-        return
-    place = tuple(int(i) for i in np.argwhere(~finite)[0])
-    sample = first_sample + place[0]
-    time = f" ({sample / sample_rate:.3f} s)" if sample_rate else ""
-    channel = f" of channel {place[1]}" if audio.ndim > 1 and audio.shape[1] > 1 else ""
-    raise AudioError(
-        f"sample {sample}{time}{channel} is {audio[place]}; expected finite numbers in [-1, 1]"
-    )
 
 
 class StreamResampler:

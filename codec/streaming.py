@@ -10,8 +10,8 @@ from torch import Tensor, nn
 State = dict[str, Union[Tensor, "State"]]
 
 
-class StreamingModule(nn.Module, ABC):
-    """A causal module: `forward` takes the state of a stream and returns the next one.
+class Stateful(nn.Module, ABC):
+    """A causal module whose `forward` takes the state of a stream and returns the next one.
 
     Nothing about a stream is kept on the module, so one module serves any number of streams, and
     a whole signal is just the stream's first call: offline is streaming from `init_state`.
@@ -21,16 +21,20 @@ class StreamingModule(nn.Module, ABC):
     def init_state(self, batch_size: int) -> State:
         """State before the first sample: all zeros, which is the same as silence on the left."""
 
-    @abstractmethod
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step: `x` [B, T, ...] and the state to output [B, T, ...] and the next state."""
-
     def zeros(self, *shape: int) -> Tensor:
         """A zero tensor of this module's dtype and device."""
         like = next(self.parameters(), None)
         if like is None:
             like = next(self.buffers(), torch.empty(()))
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+
+class StreamingModule(Stateful):
+    """A `Stateful` module of one input."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One step: `x` [B, T, ...] and the state to output [B, T, ...] and the next state."""
 
 
 def leaf(state: State, name: str) -> Tensor:
@@ -63,6 +67,8 @@ def unflatten(flat: Mapping[str, Tensor]) -> State:
         *parents, name = path.split(".")
         node = state
         for parent in parents:
-            node = node.setdefault(parent, {})  # type: ignore[assignment]
+            child = node.setdefault(parent, {})
+            assert isinstance(child, dict)
+            node = child
         node[name] = value
     return state

@@ -123,6 +123,9 @@ def _write(
                 "state": {name: {0: batch} for name in state},
             },
             external_data=False,
+            # The exporter's own optimizer takes any number up to 1e-8 for zero, and so drops the
+            # floor under silent spectra; onnxruntime optimizes at load, exactly.
+            optimize=False,
             verbose=False,
         )
         model = onnx.load(path)

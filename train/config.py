@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from omegaconf import OmegaConf
+import yaml
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -14,6 +15,7 @@ from sotto.codec.errors import ConfigError
 
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Windows = Annotated[tuple[Annotated[int, Field(ge=16)], ...], Field(min_length=1)]
 Frozen = Literal["encoder", "quantizer"]
 
 
@@ -41,6 +43,13 @@ class DataConfig:
     min_gain_db: float = -12.0
     max_gain_db: float = 3.0
 
+    def __post_init__(self) -> None:
+        """The level must have a range."""
+        if self.min_gain_db > self.max_gain_db:
+            raise ValueError(
+                f"min_gain_db={self.min_gain_db:g} is above max_gain_db={self.max_gain_db:g}"
+            )
+
 
 @dataclass(frozen=True, config=FROZEN)
 class LossConfig:
@@ -66,9 +75,9 @@ class LossConfig:
     codebook: NonNegative = 1.0
     adversarial: NonNegative = 1.0
     feature_matching: NonNegative = 2.0
-    mel_windows: tuple[int, ...] = (2048, 1024, 512, 256, 128)
-    mel_bands: tuple[int, ...] = (160, 80, 40, 20, 10)
-    stft_windows: tuple[int, ...] = (1024, 512, 256)
+    mel_windows: Windows = (2048, 1024, 512, 256, 128)
+    mel_bands: tuple[Positive, ...] = (160, 80, 40, 20, 10)
+    stft_windows: Windows = (1024, 512, 256)
 
     def __post_init__(self) -> None:
         """Window and band lists must pair up."""
@@ -100,7 +109,7 @@ class StageConfig:
     full_depth: Share = 0.5
     freeze: tuple[Frozen, ...] = ()
     adversarial: bool = False
-    learning_rate: NonNegative = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     final_learning_rate: NonNegative = 1e-4
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     discriminator_learning_rate: NonNegative = 2e-4
@@ -112,8 +121,12 @@ class RunConfig:
 
     Attributes:
         model: The codec to train.
+        stages: What to do, in order, by name.
         data: Folder or manifest of training audio; `valid` rows of a manifest are never trained on.
         output: Run folder; a run that was stopped goes on from its last checkpoint.
+        discriminators: Judges of the adversarial stages.
+        dataset: How to cut the data.
+        loss: How to weigh what went wrong.
         device: ``auto`` takes CUDA if there is one.
         precision: ``bf16`` runs under autocast; ``fp32`` does not.
         threads: CPU threads of torch; 0 leaves torch's choice.
@@ -160,13 +173,27 @@ class RunConfig:
         """Steps of all stages."""
         return sum(stage.steps for stage in self.stages.values())
 
+    @property
+    def quantizer_step(self) -> int | None:
+        """Global step at which the quantizer first comes into the path; None if it never does."""
+        step = 0
+        for stage in self.stages.values():
+            if stage.quantize:
+                return step
+            step += stage.steps
+        return None
+
     def stage_at(self, step: int) -> tuple[str, StageConfig, int]:
-        """Name, stage and step inside the stage of global `step`."""
+        """Name, stage and step inside the stage of global `step`.
+
+        Raises:
+            ConfigError: `step` is past the last.
+        """
         for name, stage in self.stages.items():
             if step < stage.steps:
                 return name, stage, step
             step -= stage.steps
-        raise ConfigError(f"step is past the last of {self.total_steps}")
+        raise ConfigError(f"there is no such step; the run has {self.total_steps}")
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -180,19 +207,27 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(f"no config file '{path}'; train/configs holds the ones that ship")
     try:
         tree = OmegaConf.load(path)
+        if not isinstance(tree, DictConfig):
+            raise ConfigError(f"{path}: expected a mapping at the top, got a list")
         for override in overrides:
-            key, equals, value = override.partition("=")
-            if not equals:
-                raise ConfigError(f"override '{override}' is not of the form key=value")
-            parsed = OmegaConf.from_dotlist([f"value={value}"])["value"]
-            OmegaConf.update(tree, key, parsed, force_add=True)
+            _apply(tree, override)
         values: Any = OmegaConf.to_container(tree, resolve=True)
-    except (OmegaConfBaseException, OSError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
+    except ConfigError:
+        raise
+    except (OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a mapping at the top, got {type(values).__name__}")
     if "data" not in values:
         raise ConfigError(f"{path} does not say what to train on; add data=FOLDER")
     return build(RunConfig, {str(key): value for key, value in values.items()}, str(path))
+
+
+def _apply(tree: DictConfig, override: str) -> None:
+    """Set one ``key=value``; the value is read as YAML."""
+    key, equals, value = override.partition("=")
+    if not key or not equals:
+        raise ConfigError(f"override '{override}' is not of the form key=value")
+    try:
+        parsed = OmegaConf.from_dotlist([f"value={value}"])["value"]
+        OmegaConf.update(tree, key, parsed, force_add=True)
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"override '{override}' cannot be applied: {error}") from error

@@ -1,6 +1,6 @@
-"""One book of vectors: nearest-neighbour search, learning, k-means start and restart of unused entries."""
+"""One book of vectors: nearest-neighbour search, learning, k-means start, restart of entries."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from .kmeans import kmeans, principal_directions
 
 Learning = Literal["ema", "gradient"]
-STATISTICS = frozenset({"usage", "sums"})  # buffers that training needs and codes do not depend on
+# Buffers that training needs and codes do not depend on.
+STATISTICS = frozenset({"usage", "sums", "recent"})
 
 
 class Codebook(nn.Module):
@@ -49,7 +50,7 @@ class Codebook(nn.Module):
             self.register_buffer("projection", projection)
         self.register_buffer("usage", torch.full((size,), 1 / size))  # share of inputs, smoothed
         self.register_buffer("sums", entries.detach().clone() / size)  # usage times mean input
-        self.register_buffer("recent", torch.zeros(size, dim), persistent=False)
+        self.register_buffer("recent", torch.zeros(size, dim))  # newest inputs; zeros: none yet
 
     def vectors(self) -> Tensor:
         """All vectors in the full space, [size, dim]."""
@@ -71,7 +72,12 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def observe(self, x: Tensor, codes: Tensor) -> None:
-        """Learn from inputs [N, dim] and the codes [N] they were given."""
+        """Learn from inputs [N, dim] and the codes [N] they were given.
+
+        Inputs that are not finite leave the book as it is: they would poison it for good.
+        """
+        if not len(x) or not x.isfinite().all():
+            return
         share = torch.bincount(codes, minlength=self.size).to(x.dtype) / len(x)
         self.usage.lerp_(share, 1 - self.decay)
         keep = torch.linspace(0, len(x) - 1, min(len(x), self.size), device=x.device).long()
@@ -94,14 +100,25 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def restart_unused(self, threshold: float, generator: torch.Generator) -> int:
-        """Move entries used less than `threshold` of the uniform share to recent inputs."""
-        unused = (self.usage < threshold / self.size).nonzero().squeeze(1)
+        """Move entries used less than `threshold` of the uniform share to recent inputs.
+
+        Each goes to an input of its own, so no more are moved than inputs were seen.
+        """
+        seen = self.recent[self.recent.any(dim=1)]
+        unused = (self.usage < threshold / self.size).nonzero().squeeze(1)[: len(seen)]
         if len(unused) == 0:
             return 0
-        pick = torch.randperm(self.size, generator=generator)[: len(unused)]
-        inputs = self._narrow(self.recent[pick.to(self.recent.device)])
+        pick = torch.randperm(len(seen), generator=generator)[: len(unused)]
+        inputs = self._narrow(seen[pick.to(seen.device)])
         self._place(unused, inputs, torch.full_like(self.usage[unused], 1 / self.size))
         return len(unused)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        # Weights without the newest inputs are as good: they are there for the next restart only.
+        state_dict.setdefault(f"{prefix}recent", self.recent)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _place(self, codes: Tensor, entries: Tensor, share: Tensor) -> None:
         self.entries.data[codes] = entries

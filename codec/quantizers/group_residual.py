@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..config import FROZEN
+from ..errors import ConfigError
 from .base import QUANTIZERS, Quantized, Quantizer, mean
 from .residual import ResidualVQ
 
@@ -34,7 +35,7 @@ class GroupResidualVQ(Quantizer):
         super().__init__()
         G = config.groups
         if latent_dim % G or num_codebooks % G:
-            raise ValueError(
+            raise ConfigError(
                 f"groups={G} must divide latent_dim={latent_dim} and num_codebooks={num_codebooks}"
             )
         self.num_codebooks = num_codebooks

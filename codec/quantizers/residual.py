@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..config import FROZEN
+from ..errors import CodecError, ConfigError
 from ..layers import at_least_float32
 from .base import QUANTIZERS, GradientEstimator, Quantized, Quantizer, mean, pass_gradient
 from .codebook import Codebook, Learning
@@ -48,7 +49,7 @@ class ResidualVQ(Quantizer):
     ) -> None:
         super().__init__()
         if config.codebook_dim is not None and config.codebook_dim > latent_dim:
-            raise ValueError(
+            raise ConfigError(
                 f"codebook_dim={config.codebook_dim} is wider than latent_dim={latent_dim}"
             )
         self.config = config
@@ -88,26 +89,38 @@ class ResidualVQ(Quantizer):
         """Latents [B, T, D] to codes int64 [B, K, T], greedily."""
         residual = at_least_float32(latents)
         codes = []
-        for book in self._books:
-            codes.append(book.search(residual))
-            residual = residual - book.lookup(codes[-1])
+        with torch.autocast(latents.device.type, enabled=False):
+            for book in self._books:
+                codes.append(book.search(residual))
+                residual = residual - book.lookup(codes[-1])
         return torch.stack(codes, dim=1)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the vectors of the books heard: codes [B, k, T], k <= K, to [B, T, D]."""
         # One table for all books, each led by a row of zeros for "not heard": one lookup in all.
-        rows = [F.pad(book.vectors(), (0, 0, 1, 0)) for book in self._books]
+        with torch.autocast(codes.device.type, enabled=False):
+            rows = [F.pad(book.vectors(), (0, 0, 1, 0)) for book in self._books]
         K, stride = codes.shape[1], self.codebook_size + 1
         offset = stride * torch.arange(K, device=codes.device) + 1
         return F.embedding(codes + offset[:, None], torch.cat(rows)).sum(dim=1)
 
     @torch.no_grad()
     def start(self, latents: Tensor, generator: torch.Generator) -> None:
-        """Start each book by k-means on the residual of sample latents [N, D]."""
+        """Start each book by k-means on the residual of sample latents [N, D].
+
+        Raises:
+            CodecError: No latents, or some are not finite.
+        """
         residual = at_least_float32(latents)
-        for book in self._books:
-            book.start(residual, generator)
-            residual = residual - book.lookup(book.search(residual))
+        if not len(residual) or not residual.isfinite().all():
+            raise CodecError(
+                f"codebooks cannot start from {len(residual)} latents that are "
+                f"{'not finite: the encoder has diverged' if len(residual) else 'not there'}"
+            )
+        with torch.autocast(latents.device.type, enabled=False):
+            for book in self._books:
+                book.start(residual, generator)
+                residual = residual - book.lookup(book.search(residual))
 
     def restart_unused(self, generator: torch.Generator) -> int:
         """Restart in every book; returns how many entries moved in all."""
