@@ -24,6 +24,10 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "configuration")
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: expected a mapping of fields, got {values!r}")
+    known = _field_names(cls, ())
+    for key in values:  # pydantic lets them pass where a dataclass is not its own
+        if key not in known:
+            raise ConfigError(f"{where}: {_unknown(key, known)}")
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
@@ -36,11 +40,14 @@ def _describe(cls: type, item: Any) -> str:
     *path, last = item["loc"] or ("",)
     if item["type"] != "unexpected_keyword_argument":
         return ": ".join(filter(None, [".".join(str(part) for part in item["loc"]), item["msg"]]))
-    known = _field_names(cls, path)
-    near = get_close_matches(str(last), known, 1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
-    text = f"unknown field '{last}'{hint} (known: {', '.join(known)})"
+    text = _unknown(last, _field_names(cls, path))
     return ": ".join(filter(None, [".".join(str(part) for part in path), text]))
+
+
+def _unknown(key: object, known: list[str]) -> str:
+    near = get_close_matches(str(key), known, 1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"unknown field '{key}'{hint} (known: {', '.join(known)})"
 
 
 def _field_names(cls: Any, path: Sequence[str | int]) -> list[str]:

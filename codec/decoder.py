@@ -63,7 +63,6 @@ class ISTFTDecoder(Decoder):
         self.stack = ConvNeXtStack(
             config.dim, config.num_blocks, config.expansion, config.kernel_size
         )
-        self.norm_out = nn.LayerNorm(config.dim)
         self.head = nn.Linear(config.dim, self.istft.num_features)
         nn.init.normal_(self.depth.weight, std=0.02)
         nn.init.normal_(self.head.weight, std=0.01)  # starts quiet: expansion makes loud from large
@@ -85,7 +84,7 @@ class ISTFTDecoder(Decoder):
         """Latents [B, T, D], depth int64 [B, T] and state to audio [B, T * frame_size]."""
         hidden = self.norm_in(self.project_in(x) + self.depth(depth))
         hidden, stack = self.stack(hidden, branch(state, "stack"))
-        spectrum = self.head(self.norm_out(hidden))
+        spectrum = self.head(hidden)  # not normalised: loudness stays linear
         with torch.autocast(x.device.type, enabled=False):
             spectrum = expand(at_least_float32(spectrum), self.power)
             audio, istft = self.istft(spectrum, branch(state, "istft"))

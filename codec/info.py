@@ -19,7 +19,7 @@ class ModelInfo:
     Attributes:
         name: Model name, for example ``speech-24khz``.
         version: Version of the encoder and codebooks.
-        identity: sha256 over the encoder's and the codebooks' weights, 64 hex digits. Codes of
+        identity: sha256 over options and weights of encoder and codebooks, 64 hex digits. Codes of
             one identity decode only with a bundle of the same identity.
         sample_rate: Hz.
         frame_size: Samples per frame.

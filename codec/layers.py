@@ -79,14 +79,18 @@ class ConvNeXtStack(StreamingModule):
             for _ in range(num_blocks)
         )
 
+    @property
+    def _blocks(self) -> list[ConvNeXtBlock]:
+        return [block for block in self.blocks if isinstance(block, ConvNeXtBlock)]
+
     def init_state(self, batch_size: int) -> State:
         """One entry per block, named by its index."""
-        return {str(i): block.init_state(batch_size) for i, block in enumerate(self.blocks)}
+        return {str(i): block.init_state(batch_size) for i, block in enumerate(self._blocks)}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Map `x` [B, T, D] to [B, T, D]."""
         new_state: State = {}
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self._blocks):
             x, new_state[str(i)] = block(x, branch(state, str(i)))
         return x, new_state
 

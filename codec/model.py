@@ -111,9 +111,7 @@ class CodecModel(nn.Module):
         audio, state = self.decoder(self.quantizer.decode(codes), heard(codes), state)
         return audio[:, None], state
 
-    def forward(
-        self, audio: Tensor, depth: Tensor, noise: Tensor | None = None
-    ) -> Reconstruction:
+    def forward(self, audio: Tensor, depth: Tensor, noise: Tensor | None = None) -> Reconstruction:
         """Encode and decode whole signals for training.
 
         Args:

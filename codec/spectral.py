@@ -24,7 +24,8 @@ def windowed_dft(n_fft: int, num_bins: int | None = None) -> Tensor:
     # The product is reduced modulo n_fft before it becomes an angle: no precision is lost.
     angle = 2 * math.pi / n_fft * torch.remainder(n[:, None] * bins[None, :], n_fft)
     basis = torch.cat([torch.cos(angle), -torch.sin(angle)], dim=1)
-    return (basis * window[:, None] * n_fft**-0.5).float()
+    rows: Tensor = basis * window[:, None] * n_fft**-0.5
+    return rows.float()
 
 
 def windowed_inverse_dft(n_fft: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Streaming state as a value: a nested dict of batch-first tensors, shaped like the module tree."""
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Union
@@ -23,9 +24,7 @@ class Stateful(nn.Module, ABC):
 
     def zeros(self, *shape: int) -> Tensor:
         """A zero tensor of this module's dtype and device."""
-        like = next(self.parameters(), None)
-        if like is None:
-            like = next(self.buffers(), torch.empty(()))
+        like = next(itertools.chain(self.parameters(), self.buffers()), torch.empty(()))
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
 

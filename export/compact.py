@@ -3,6 +3,8 @@
 onnxruntime folds the added nodes into constants once, at load; what runs is float32 as before.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -104,7 +106,7 @@ def dft_nodes(n_fft: int, bins: int, *, inverse: bool) -> list[NodeProto]:
         _constant(f"{prefix}.period", np.array(n_fft)),
     ]
 
-    def op(kind: str, inputs: list[str], output: str, **attributes: int) -> None:
+    def op(kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
         names = [f"{prefix}.{name}" for name in inputs]
         nodes.append(helper.make_node(kind, names, [f"{prefix}.{output}"], **attributes))
 

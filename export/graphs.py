@@ -20,7 +20,9 @@ class EncoderStep(nn.Module):
         """State before the first frame."""
         return flatten(self.model.encoder.init_state(batch_size))
 
-    def forward(self, audio: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, audio: Tensor, state: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """One step of the encoder."""
         codes, new_state = self.model.encode(audio, unflatten(state))
         return codes, flatten(new_state)
@@ -37,7 +39,9 @@ class DecoderStep(nn.Module):
         """State before the first frame."""
         return flatten(self.model.decoder.init_state(batch_size))
 
-    def forward(self, codes: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, codes: Tensor, state: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """One step of the decoder."""
         audio, new_state = self.model.decode(codes, unflatten(state))
         return audio, flatten(new_state)
@@ -46,6 +50,8 @@ class DecoderStep(nn.Module):
 @torch.no_grad()
 def round_to_half(model: nn.Module) -> None:
     """Round every weight to what float16 can hold, so that torch and the stored graphs agree."""
-    for tensor in model.state_dict().values():  # not the DFT matrices: they are computed, not stored
+    for (
+        tensor
+    ) in model.state_dict().values():  # not the DFT matrices: they are computed, not stored
         if tensor.is_floating_point():
             tensor.copy_(tensor.half().to(tensor.dtype))

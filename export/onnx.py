@@ -79,8 +79,10 @@ def describe(model: CodecModel) -> ModelInfo:
 
 
 def identity(model: CodecModel) -> str:
-    """sha256 over name, version, and the weights that decide codes and their meaning."""
-    digest = hashlib.sha256(f"{model.config.name}\0{model.config.version}\0".encode())
+    """sha256 over name, version, options and weights of all that decides codes and their meaning."""
+    config = asdict(model.config)
+    del config["decoder"]  # a better decoder for the same codes is a drop-in
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     parts = {"encoder": model.encoder, "quantizer": model.quantizer}
     for part, module in parts.items():
         for name, tensor in sorted(module.state_dict().items()):

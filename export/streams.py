@@ -3,8 +3,10 @@
 import numpy as np
 
 from sotto.codec.errors import CodesError, ShapeError, StreamClosedError
+from sotto.codec.finite import check_finite
 
-from .runtime import Audio, Codec, Codes, check_finite
+from .arrays import Audio, Codes, all_books, as_float32, blocks
+from .runtime import Codec
 
 
 class StreamEncoder:
@@ -20,7 +22,7 @@ class StreamEncoder:
             CodesError: The model has no such number of books.
         """
         self.info = codec.info
-        self.num_codebooks = num_codebooks  # type: ignore[assignment]  # None means all
+        self.num_codebooks = num_codebooks  # None means all
         self.samples = 0
         self.frames = 0
         self._codec = codec
@@ -48,16 +50,18 @@ class StreamEncoder:
 
         Raises:
             ShapeError: Not one axis.
-            AudioError: NaN or infinite samples; the stream is as it was before.
+            AudioError: Not floating point, or NaN or infinite samples; the stream is as it was
+                before.
             StreamClosedError: After `flush`.
         """
         if self._closed:
             raise StreamClosedError("the encoder stream was flushed; start a new one")
         if audio.ndim != 1:
             raise ShapeError(f"audio has shape {audio.shape}; a stream takes mono chunks [S]")
-        check_finite(audio)
+        audio = as_float32(audio)
+        check_finite(audio, self.samples, self.info.sample_rate)
         self.samples += len(audio)
-        pending = np.concatenate([self._pending, audio.astype(np.float32, copy=False)])
+        pending = np.concatenate([self._pending, audio])
         full = len(pending) - len(pending) % self.info.frame_size
         self._pending = pending[full:]
         return self._encode(pending[:full])
@@ -67,6 +71,9 @@ class StreamEncoder:
 
         Returns:
             int64 [k, n]; all frames of the stream are now ``info.num_frames(samples)``.
+
+        Raises:
+            StreamClosedError: Called twice.
         """
         if self._closed:
             raise StreamClosedError("the encoder stream was already flushed")
@@ -76,11 +83,12 @@ class StreamEncoder:
         return self._encode(np.pad(self._pending, (0, missing)))
 
     def _encode(self, audio: Audio) -> Codes:
-        if not len(audio):
-            return np.zeros((self.num_codebooks, 0), np.int64)
-        codes, self._state = self._codec.encode_step(audio[None, None], self._state)
-        self.frames += codes.shape[2]
-        return codes[0, : self.num_codebooks]
+        found = [np.zeros((self.num_codebooks, 0), np.int64)]
+        for block in blocks(audio, self.info.frame_size):
+            codes, self._state = self._codec.encode_step(block[None, None], self._state)
+            self.frames += codes.shape[2]
+            found.append(codes[0, : self.num_codebooks])
+        return np.concatenate(found, axis=1)
 
 
 class StreamDecoder:
@@ -123,24 +131,32 @@ class StreamDecoder:
             raise ShapeError(f"codes have shape {codes.shape}; a stream takes [k, n]")
         if not codes.shape[1]:
             return np.zeros(0, np.float32)
-        audio, self._state = self._codec.decode_step(codes[None], self._state)
-        self.frames += codes.shape[1]
-        ready = audio[0, 0, self._skip :]
-        self._skip = max(self._skip - audio.shape[2], 0)
-        if self._num_samples is not None:
-            ready = ready[: self._num_samples - self.samples]
-        self.samples += len(ready)
-        return ready
+        books = all_books(codes[None], self.info)  # so that a bad code changes nothing
+        return np.concatenate([self._decode(block) for block in blocks(books, 1)])
 
     def flush(self) -> None:
         """End the stream; all audio has been given out already.
 
         Raises:
             CodesError: The frames did not hold the `num_samples` that were announced.
+            StreamClosedError: Called twice.
         """
+        if self._closed:
+            raise StreamClosedError("the decoder stream was already flushed")
         self._closed = True
         if self._num_samples is not None and self.samples < self._num_samples:
             raise CodesError(
                 f"{self.frames} frames hold {self.samples} samples, but num_samples="
                 f"{self._num_samples}; frames are missing at the end"
             )
+
+    def _decode(self, codes: Codes) -> Audio:
+        """At most a block of frames [1, K, n] to audio [S]."""
+        audio, self._state = self._codec.decode_step(codes, self._state)
+        self.frames += codes.shape[2]
+        ready = audio[0, 0, self._skip :]
+        self._skip = max(self._skip - audio.shape[2], 0)
+        if self._num_samples is not None:
+            ready = ready[: self._num_samples - self.samples]
+        self.samples += len(ready)
+        return ready

@@ -1,5 +1,6 @@
 """Fixtures that every test may use: a tiny codec in torch, and the bundle exported from it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,9 @@ def tiny_config(quantizer: str = "rvq", **options: object) -> CodecConfig:
         latent_dim=16,
         num_codebooks=4,
         codebook_size=16,
-        encoder=ComponentConfig("stft-convnext", {"dim": 16, "num_blocks": 2}),
+        encoder=ComponentConfig("stft-convnext", {"dim": 16, "num_blocks": 1}),
         quantizer=ComponentConfig(quantizer, dict(options)),
-        decoder=ComponentConfig("convnext-istft", {"dim": 16, "num_blocks": 2}),
+        decoder=ComponentConfig("convnext-istft", {"dim": 16, "num_blocks": 1}),
     )
 
 
@@ -43,6 +44,18 @@ def build_tiny(config: CodecConfig | None = None, seed: int = 0) -> CodecModel:
         latents, _ = model.encoder(0.1 * noise, model.encoder.init_state(4))
     model.quantizer.start(latents.flatten(0, 1), torch.Generator().manual_seed(seed))
     return model.requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def make_config() -> Callable[..., CodecConfig]:
+    """`tiny_config`, for tests that vary it."""
+    return tiny_config
+
+
+@pytest.fixture(scope="session")
+def make_model() -> Callable[..., CodecModel]:
+    """`build_tiny`, for tests that need a model of their own."""
+    return build_tiny
 
 
 @pytest.fixture(scope="session")

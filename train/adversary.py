@@ -9,6 +9,8 @@ from .checkpoint import below, optimizer_tensors, restore_optimizer, with_prefix
 from .config import RunConfig
 from .discriminators import DISCRIMINATORS, Judgement
 
+MAX_NORM = 10.0  # of the gradient
+
 
 class Adversary:
     """All discriminators of a run with their optimizer; least-squares losses.
@@ -40,10 +42,11 @@ class Adversary:
             ]
         ).mean()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.modules.parameters(), 10.0)
-        self.optimizer.step()
-        return {"discriminator": loss}
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.modules.parameters(), MAX_NORM)
+        if norm.isfinite():  # a step that would poison the weights is left out
+            self.optimizer.step()
+        return {"discriminator": loss.detach()}
 
     def losses(self, decoded: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Adversarial and feature-matching loss of the codec, scalars."""

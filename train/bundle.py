@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sotto.codec.config import CodecConfig, build
+from sotto.codec.config import build
 from sotto.codec.errors import BundleError
 from sotto.codec.model import CodecModel
 from sotto.export.onnx import export_bundle
@@ -19,8 +18,8 @@ from .cache import AudioCache
 from .checkpoint import below, load_checkpoint
 from .config import RunConfig
 from .manifest import find_clips
+from .weights import save_weights
 
-WEIGHTS = "model.safetensors"
 PARITY_SECONDS = 20
 
 
@@ -67,31 +66,6 @@ def read_run(run: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise BundleError(f"'{run}' is not the folder of a training run: {error}") from error
     return description
-
-
-def save_weights(model: CodecModel, folder: Path) -> None:
-    """Write ``model.safetensors``: all weights as float16."""
-    half = {
-        name: tensor.half() if tensor.is_floating_point() else tensor
-        for name, tensor in model.state_dict().items()
-    }
-    save_file({name: tensor.contiguous() for name, tensor in half.items()}, folder / WEIGHTS)
-
-
-def load_weights(folder: Path) -> CodecModel:
-    """The torch model of a bundle that has ``model.safetensors``.
-
-    Raises:
-        BundleError: No weights in the bundle, or they do not fit its configuration.
-    """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        half = load_file(folder / WEIGHTS)
-        model = CodecModel(build(CodecConfig, config["model"], str(folder)))
-        model.load_state_dict({name: tensor.float() for name, tensor in half.items()})
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise BundleError(f"'{folder}' has no usable {WEIGHTS}: {error}") from error
-    return model
 
 
 def model_card(description: dict[str, Any], step: int) -> str:

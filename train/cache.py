@@ -1,8 +1,7 @@
 """Decoded audio on disk: every clip is read and resampled once, then memory-mapped."""
 
 import hashlib
-import os
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,9 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from sotto.codec.atomic import atomic_path
 from sotto.codec.errors import AudioError
+from sotto.codec.finite import check_finite
 
 
 class AudioCache:
@@ -33,8 +34,15 @@ class AudioCache:
             raise AudioError(f"cannot read '{path}': {error.strerror}") from error
         key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
         file = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
-        if not file.is_file():
-            self._store(file, self._decode(path))
+        with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
+            return self._load(file)
+        audio = self._decode(path)
+        # Whole or not at all: a run that is stopped, or runs beside, never sees half a file.
+        with atomic_path(file, AudioError) as part, part.open("wb") as out:
+            np.save(out, audio, allow_pickle=False)
+        return self._load(file)
+
+    def _load(self, file: Path) -> npt.NDArray[np.int16]:
         audio: npt.NDArray[np.int16] = np.load(file, mmap_mode="r", allow_pickle=False)
         return audio
 
@@ -43,16 +51,14 @@ class AudioCache:
             audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise AudioError(f"cannot decode '{path}': {error}") from error
+        try:
+            check_finite(audio, sample_rate=rate)
+        except AudioError as error:
+            raise AudioError(f"'{path}': {error}") from error
         mono = audio.mean(axis=1)
-        if not np.isfinite(mono).all():
-            raise AudioError(f"'{path}' holds NaN or infinite samples")
         if rate != self.sample_rate:
             mono = soxr.resample(mono, rate, self.sample_rate, quality="VHQ")
-        return np.clip(np.round(mono * 32767), -32768, 32767).astype(np.int16)
-
-    def _store(self, file: Path, audio: npt.NDArray[np.int16]) -> None:
-        # Written beside and renamed: a stopped or parallel run never sees half a file.
-        handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        with os.fdopen(handle, "wb") as part:
-            np.save(part, audio, allow_pickle=False)
-        Path(name).replace(file)
+        scaled: npt.NDArray[np.int16] = np.clip(np.round(mono * 32767), -32768, 32767).astype(
+            np.int16
+        )
+        return scaled

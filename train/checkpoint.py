@@ -1,8 +1,8 @@
 """Checkpoints: safetensors and JSON in a folder that appears whole or not at all."""
 
 import json
+import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,23 @@ def save_checkpoint(run: Path, tensors: Mapping[str, Tensor], meta: Mapping[str,
     moment finds a whole checkpoint.
     """
     run.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=run, prefix=f".{LATEST}-"))
+    for left_over in run.glob(f".{LATEST}-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    part = run / f".{LATEST}-{secrets.token_hex(6)}"
+    part.mkdir()
     detached = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(detached, part / "tensors.safetensors")
     (part / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
     latest, previous = run / LATEST, run / f"{LATEST}-previous"
-    shutil.rmtree(previous, ignore_errors=True)
-    if latest.exists():
+    if latest.exists():  # if not, the previous one is all there is
+        shutil.rmtree(previous, ignore_errors=True)
         latest.rename(previous)
     part.rename(latest)
     shutil.rmtree(previous, ignore_errors=True)
 
 
 def load_checkpoint(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The latest checkpoint of a run, or None if it has none.
+    """The tensors and meta of the latest checkpoint of a run, or None if it has none.
 
     Raises:
         BundleError: The checkpoint is damaged.
@@ -47,6 +50,8 @@ def load_checkpoint(run: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | Non
         if folder.is_dir():
             try:
                 meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+                if not isinstance(meta, dict):
+                    raise ValueError("meta.json does not hold an object")
                 return load_file(folder / "tensors.safetensors"), meta
             except (OSError, ValueError, SafetensorError) as error:
                 raise BundleError(f"checkpoint '{folder}' is damaged: {error}") from error

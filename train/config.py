@@ -68,9 +68,9 @@ class LossConfig:
         stft_windows: Window lengths of the complex distance.
     """
 
-    mel: NonNegative = 3.0
-    stft: NonNegative = 10.0
-    waveform: NonNegative = 5.0
+    mel: NonNegative = 2.0
+    stft: NonNegative = 20.0
+    waveform: NonNegative = 60.0
     commitment: NonNegative = 0.25
     codebook: NonNegative = 1.0
     adversarial: NonNegative = 1.0
@@ -124,6 +124,7 @@ class RunConfig:
         stages: What to do, in order, by name.
         data: Folder or manifest of training audio; `valid` rows of a manifest are never trained on.
         output: Run folder; a run that was stopped goes on from its last checkpoint.
+        init: Bundle folder with ``model.safetensors``: a new run starts from these weights.
         discriminators: Judges of the adversarial stages.
         dataset: How to cut the data.
         loss: How to weigh what went wrong.
@@ -145,14 +146,15 @@ class RunConfig:
     stages: dict[str, StageConfig]
     data: Path
     output: Path = Path("runs/speech-24khz")
+    init: Path | None = None
     discriminators: tuple[ComponentConfig, ...] = ()
     dataset: DataConfig = Field(default_factory=DataConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: Annotated[int, Field(ge=0)] = 0
-    seed: int = 0
-    gradient_clip: Annotated[float, Field(gt=0)] = 10.0
+    seed: Annotated[int, Field(ge=0)] = 0
+    gradient_clip: Annotated[float, Field(gt=0)] = 1.0
     ema_decay: Share = 0.999
     restart_every: Positive = 50
     start_latents: Positive = 20_000
@@ -175,7 +177,13 @@ class RunConfig:
 
     @property
     def quantizer_step(self) -> int | None:
-        """Global step at which the quantizer first comes into the path; None if it never does."""
+        """Global step at which the codebooks start by k-means; None if they never do.
+
+        That is where the quantizer first comes into the path, unless the run starts from weights
+        that have codebooks.
+        """
+        if self.init is not None:
+            return None
         step = 0
         for stage in self.stages.values():
             if stage.quantize:

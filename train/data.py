@@ -1,6 +1,6 @@
 """Random crops of clips; item `i` depends on the seed and `i` only, so a run resumes exactly."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,12 +38,17 @@ class CropDataset(Dataset[tuple[Tensor, float]]):
     """An endless list of random crops: item `i` is drawn with a generator seeded by `i`."""
 
     def __init__(
-        self, clips: Sequence[Clip], cache: AudioCache, config: DataConfig, num_samples: int, seed: int
+        self,
+        clips: Sequence[Clip],
+        cache: AudioCache,
+        config: DataConfig,
+        num_samples: int,
+        seed: int,
     ) -> None:
-        """Index the clips.
+        """Index the clips; those that the cache does not hold yet are decoded.
 
         Raises:
-            AudioError: No clips.
+            AudioError: No clips, a clip that cannot be read, or nothing but empty clips.
         """
         if not clips:
             raise AudioError("no training clips; check data, its split column and dataset.sources")
@@ -52,16 +57,21 @@ class CropDataset(Dataset[tuple[Tensor, float]]):
         self.config = config
         self.num_samples = num_samples
         self.seed = seed
-        seconds = np.array([len(cache.get(clip.path)) for clip in self.clips], dtype=np.float64)
-        self.cumulative = np.cumsum(self._weights(seconds))
+        lengths = np.array([len(cache.get(clip.path)) for clip in self.clips], dtype=np.float64)
+        if not lengths.any():
+            raise AudioError("all training clips are empty")
+        self.cumulative = np.cumsum(self._weights(lengths))
 
-    def _weights(self, seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Chance of each clip: its duration, tempered by how much its speaker has."""
+    def _weights(self, lengths: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Chance of each clip: its length, tempered by how much its speaker has; 0 if empty."""
         totals: dict[str, float] = {}
-        for clip, length in zip(self.clips, seconds, strict=True):
+        for clip, length in zip(self.clips, lengths, strict=True):
             totals[clip.speaker] = totals.get(clip.speaker, 0.0) + float(length)
         speaker = np.array([totals[clip.speaker] for clip in self.clips])
-        return seconds * np.maximum(speaker, 1.0) ** -self.config.speaker_balance
+        weights: npt.NDArray[np.float64] = (
+            lengths * np.maximum(speaker, 1.0) ** -self.config.speaker_balance
+        )
+        return weights
 
     def __getitem__(self, index: int) -> tuple[Tensor, float]:
         """Crop `index`: float32 [1, S] and its bandwidth in Hz; short clips are joined."""
@@ -87,7 +97,7 @@ class CropDataset(Dataset[tuple[Tensor, float]]):
         clip = self.clips[min(int(pick), len(self.clips) - 1)]
         samples = self.cache.get(clip.path)
         start = int(random.integers(0, max(len(samples) - missing, 0) + 1))
-        piece = samples[start : start + missing].astype(np.float32) / 32768
+        piece = samples[start : start + missing].astype(np.float32) / np.float32(32768)
         return clip, piece
 
 
@@ -123,7 +133,7 @@ def crop_samples(config: DataConfig, model: CodecConfig) -> int:
 def batches(dataset: CropDataset, start_step: int, total_steps: int) -> Iterator[Batch]:
     """The batches of steps `start_step` to `total_steps`."""
     size = dataset.config.batch_size
-    loader: DataLoader[tuple[Tensor, float]] = DataLoader(
+    loader: Iterable[Batch] = DataLoader(
         dataset,
         batch_size=size,
         sampler=RangeSampler(start_step * size, total_steps * size),
@@ -131,4 +141,4 @@ def batches(dataset: CropDataset, start_step: int, total_steps: int) -> Iterator
         collate_fn=collate,
         persistent_workers=False,
     )
-    yield from loader  # type: ignore[misc]
+    yield from loader

@@ -67,9 +67,7 @@ class STFTDiscriminator(nn.Module):
         self.spectrum = Spectrum(window)
         layers = [nn.Conv2d(2, channels, (9, 3), padding=(4, 1))]
         layers += [
-            nn.Conv2d(
-                channels, channels, (9, 3), stride=(2, 1), dilation=(1, d), padding=(4, d)
-            )
+            nn.Conv2d(channels, channels, (9, 3), stride=(2, 1), dilation=(1, d), padding=(4, d))
             for d in (1, 2, 4)
         ]
         layers.append(nn.Conv2d(channels, channels, (3, 3), padding=(1, 1)))
@@ -121,7 +119,7 @@ class PeriodDiscriminator(nn.Module):
         """Judge audio [B, 1, S]."""
         missing = -audio.shape[-1] % self.period
         padded = F.pad(audio, (0, missing), mode="reflect") if missing else audio
-        judgement: Judgement = self.stack(padded.unflatten(-1, (-1, self.period)))
+        judgement: Judgement = self.stack(padded.reshape(*padded.shape[:2], -1, self.period))
         return judgement
 
 

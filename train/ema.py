@@ -1,20 +1,23 @@
 """A moving average of a module's weights, for evaluation and export."""
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+M = TypeVar("M", bound=nn.Module)
 
-class MovingAverage:
+
+class MovingAverage(Generic[M]):
     """Exponential moving average of parameters; the first steps weigh more, so it starts at once."""
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
+    def __init__(self, module: M, decay: float) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
+    def update(self, module: M, step: int) -> None:
         """Move towards `module` after global `step`."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for average, value in zip(self.module.parameters(), module.parameters(), strict=True):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import librosa
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import LossConfig
@@ -20,7 +21,9 @@ class Spectrum(nn.Module):
         self.register_buffer("window", torch.hann_window(size), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Audio [B, S] to complex [B, bins, frames]."""
+        """Audio [B, S] to complex [B, bins, frames]; silence is added if it is too short to fold."""
+        if audio.shape[-1] <= self.size // 2:
+            audio = F.pad(audio, (0, self.size - audio.shape[-1]))
         spectrum = torch.stft(
             audio, self.size, self.size // 4, window=self.window, return_complex=True
         )
@@ -66,7 +69,9 @@ class ReconstructionLoss(nn.Module):
                 f"edge_{size}", torch.tensor(edges, dtype=torch.float32), persistent=False
             )
 
-    def forward(self, decoded: Tensor, target: Tensor, bandwidth_hz: Tensor) -> ReconstructionLosses:
+    def forward(
+        self, decoded: Tensor, target: Tensor, bandwidth_hz: Tensor
+    ) -> ReconstructionLosses:
         """Compare audio [B, S] with audio [B, S], of which item b holds sound to ``bandwidth_hz[b]``."""
         mel, stft = [], []
         for name, spectrum in self.spectra.items():

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,12 @@ class Clip:
 def find_clips(data: Path) -> list[Clip]:
     """All clips of a folder (its ``manifest.csv`` if it has one) or of a manifest file.
 
-    A manifest has a column or key ``path`` (relative to the manifest) and may have ``split``,
+    A manifest is CSV, or JSON lines if it ends in ``.jsonl``. It has a column or key ``path`` (relative to the manifest) and may have ``split``,
     ``source``, ``speaker`` and ``bandwidth_hz``. Without splits, every twentieth clip in order of
     path is held out for validation.
 
     Raises:
-        AudioError: Nothing there, or a manifest row without path.
+        AudioError: Nothing there, or a manifest that cannot be read.
     """
     if data.is_dir():
         manifest = data / "manifest.csv"
@@ -61,23 +61,39 @@ def _scan(folder: Path) -> Iterator[Clip]:
 
 
 def _read_rows(manifest: Path) -> Iterator[Clip]:
-    with manifest.open(encoding="utf-8", newline="") as file:
-        rows: Iterator[dict[str, Any]]
-        if manifest.suffix == ".jsonl":
-            rows = (json.loads(line) for line in file if line.strip())
-        else:
-            rows = csv.DictReader(file)
-        for number, row in enumerate(rows):
-            if not row.get("path"):
-                raise AudioError(f"{manifest}: row {number + 1} has no path")
-            path = manifest.parent / row["path"]
-            yield Clip(
-                path,
-                row.get("split") or _default_split(number),
-                row.get("source") or manifest.parent.name,
-                row.get("speaker") or str(path.parent),
-                float(row["bandwidth_hz"]) if row.get("bandwidth_hz") else None,
-            )
+    read = _json_lines if manifest.suffix == ".jsonl" else csv.DictReader
+    try:
+        with manifest.open(encoding="utf-8", newline="") as file:
+            for number, row in enumerate(read(file)):
+                yield _clip(manifest, number, row)
+    except (OSError, ValueError, csv.Error) as error:
+        raise AudioError(f"manifest '{manifest}' cannot be read: {error}") from error
+
+
+def _json_lines(file: Iterable[str]) -> Iterator[Any]:
+    return (json.loads(line) for line in file if line.strip())
+
+
+def _clip(manifest: Path, number: int, row: Any) -> Clip:
+    """The clip of row `number`, counted from 0."""
+    where = f"row {number + 1}"
+    if not isinstance(row, dict) or not isinstance(row.get("path"), str) or not row["path"]:
+        raise ValueError(f"{where} has no path")
+    bandwidth = row.get("bandwidth_hz")
+    try:
+        bandwidth_hz = float(bandwidth) if bandwidth else None
+    except (TypeError, ValueError):
+        bandwidth_hz = 0.0
+    if bandwidth_hz is not None and not 0 < bandwidth_hz < float("inf"):
+        raise ValueError(f"{where} has bandwidth_hz={bandwidth!r}; expected Hz above 0, or nothing")
+    path = manifest.parent / row["path"]
+    return Clip(
+        path,
+        row.get("split") or _default_split(number),
+        row.get("source") or manifest.parent.name,
+        row.get("speaker") or str(path.parent),
+        bandwidth_hz,
+    )
 
 
 def _default_split(number: int) -> str:

@@ -1,9 +1,11 @@
 """What a run leaves behind: JSON lines, TensorBoard, a progress bar and a description of itself."""
 
 import json
+import math
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +19,9 @@ from pydantic import TypeAdapter
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
+
+from sotto.codec.atomic import atomic_path
+from sotto.codec.errors import CodecError
 
 from .config import RunConfig
 from .data import CropDataset
@@ -44,6 +49,7 @@ class Recorder:
 
     def __init__(self, run: Path, step: int, total_steps: int) -> None:
         run.mkdir(parents=True, exist_ok=True)
+        _forget_after(step, run / "metrics.jsonl")
         self._lines = (run / "metrics.jsonl").open("a", encoding="utf-8")
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step)
         self._bar = tqdm(
@@ -69,13 +75,15 @@ class Recorder:
 
     def step(self, step: int, stage: str, metrics: dict[str, Tensor], *, every: int) -> None:
         """Add the metrics of one step; every `every` steps their means are written."""
-        for name, value in metrics.items():
+        for name, scalar in metrics.items():
             total, count = self._sums.get(name, (0.0, 0))
-            self._sums[name] = (total + float(value), count + 1)
+            self._sums[name] = (total + float(scalar), count + 1)
         self._bar.update()
         if step % every:
             return
-        means = {name: total / count for name, (total, count) in self._sums.items()}
+        means: dict[str, float] = {
+            name: total / count for name, (total, count) in self._sums.items()
+        }
         now, before = time.monotonic(), self._since
         means["steps_per_second"] = (step - before[1]) / max(now - before[0], 1e-9)
         self._since, self._sums = (now, step), {}
@@ -97,9 +105,27 @@ class Recorder:
         self._board.flush()
 
     def _write(self, values: dict[str, float | int | str]) -> None:
-        rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
+        rounded = {k: _rounded(v) if isinstance(v, float) else v for k, v in values.items()}
         self._lines.write(json.dumps(rounded) + "\n")
         self._lines.flush()
+
+
+def _rounded(value: float) -> float | None:
+    """Six decimals; None for what JSON has no number for."""
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def _forget_after(step: int, lines: Path) -> None:
+    """Drop lines of steps that a run which goes on from `step` will do again, and half lines."""
+    if not lines.is_file():
+        return
+    kept = []
+    for line in lines.read_text(encoding="utf-8").splitlines(keepends=True):
+        with suppress(ValueError, KeyError, TypeError):
+            if json.loads(line)["step"] <= step and line.endswith("\n"):
+                kept.append(line)
+    with atomic_path(lines, CodecError) as part:
+        part.write_text("".join(kept), encoding="utf-8")
 
 
 def describe_run(config: RunConfig, dataset: CropDataset) -> None:

@@ -34,15 +34,17 @@ class Validator:
     ) -> None:
         held_out = [clip for clip in clips if clip.split == "valid"]
         count = min(config.validation_clips, len(held_out))
-        picks = np.linspace(0, len(held_out) - 1, count).astype(int) if count else []
+        picks = np.linspace(0, len(held_out) - 1, count).astype(int)  # spread evenly
         self.clips = [held_out[i] for i in picks]
         self.config, self.cache, self.losses, self.device = config, cache, losses, device
+        for clip in self.clips:  # one that cannot be read shall not stop the run hours later
+            cache.get(clip.path)
 
     @torch.no_grad()
     def run(self, model: CodecModel, decoder: Decoder, *, quantize: bool) -> ValidationReport:
         """Evaluate `model` with `decoder` (its moving average) in place of its own."""
         K = self.config.model.num_codebooks
-        depths = [K, K // 2, max(K // 4, 1)] if quantize else [K]
+        depths = sorted({K, max(K // 2, 1), max(K // 4, 1)}, reverse=True) if quantize else [K]
         sums: dict[str, float] = {}
         pictures: dict[str, npt.NDArray[np.uint8]] = {}
         audio: dict[str, npt.NDArray[np.float32]] = {}
@@ -71,16 +73,18 @@ class Validator:
         return ValidationReport(metrics, self.config.model.sample_rate, audio, pictures)
 
     def _excerpt(self, clip: Clip) -> Tensor:
-        """The first seconds of a clip, whole frames, [1, S]."""
+        """The first seconds of a clip, whole frames, [1, S]; a very short one ends in silence."""
         model = self.config.model
         frames = int(EXCERPT_SECONDS * model.frame_rate)
         samples = self.cache.get(clip.path)[: frames * model.frame_size].astype(np.float32) / 32768
-        samples = np.pad(samples, (0, -len(samples) % model.frame_size))
+        filled = max(-(-len(samples) // model.frame_size), math.ceil(model.frame_rate))
+        samples = np.pad(samples, (0, filled * model.frame_size - len(samples)))
         return torch.from_numpy(samples)[None].to(self.device)
 
     def _decode(self, decoder: Decoder, latents: Tensor, depth: int) -> Tensor:
         """Latents [1, T, D] to audio [1, S - delay], aligned with the target's start."""
         heard = torch.full(latents.shape[:2], depth, device=self.device)
+        audio: Tensor
         audio, _ = decoder(latents, heard, decoder.init_state(1))
         return audio[:, decoder.delay_samples :]
 
@@ -102,11 +106,14 @@ class Validator:
         figure = Figure(figsize=(8, 5))
         canvas = FigureCanvasAgg(figure)
         axes = figure.subplots(2, 1)
+        rate = self.config.model.sample_rate
         for axis, name, audio in zip(axes, ("original", "decoded"), (target, decoded), strict=True):
-            axis.specgram(audio[0].cpu().numpy() + 1e-7, NFFT=960, noverlap=720, Fs=self.config.model.sample_rate, vmin=-140, vmax=-40)
+            signal = audio[0].cpu().numpy() + 1e-7  # no zeros: their logarithm is infinite
+            axis.specgram(signal, NFFT=960, noverlap=720, Fs=rate, vmin=-140, vmax=-40)
             axis.set_ylabel(name)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        canvas.draw()  # type: ignore[no-untyped-call]
+        pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+        return pixels[..., :3].copy()
 
 
 def codebook_use(counts: Tensor) -> dict[str, float]:

@@ -101,7 +101,8 @@ def _rotate(latents: Tensor, target: Tensor) -> Tensor:
     middle = nn.functional.normalize(a + b, dim=-1)
     along_middle = (latents * middle).sum(-1, keepdim=True) * middle
     along_source = (latents * a).sum(-1, keepdim=True) * b
-    return (latents - 2 * along_middle + 2 * along_source) * (target_length / length)
+    rotated: Tensor = (latents - 2 * along_middle + 2 * along_source) * (target_length / length)
+    return rotated
 
 
 def heard(codes: Tensor) -> Tensor:

@@ -63,9 +63,9 @@ class Codebook(nn.Module):
 
     def search(self, x: Tensor) -> Tensor:
         """Code of the nearest vector: [..., dim] to int64 [...]."""
-        vectors = self.vectors()
         # |x - v|^2 = |x|^2 - 2 (x·v - |v|^2 / 2), and |x|^2 is the same for all v.
-        return (x @ vectors.T - 0.5 * vectors.square().sum(-1)).argmax(-1)
+        similarity = self._narrow(x) @ self.entries.T
+        return (similarity - 0.5 * self.vectors().square().sum(-1)).argmax(-1)
 
     def _narrow(self, x: Tensor) -> Tensor:
         return x if self.projection is None else x @ self.projection.T

@@ -7,7 +7,8 @@ from torch import Tensor
 def principal_directions(x: Tensor, count: int) -> Tensor:
     """Orthonormal directions [count, D] in which the rows of `x` [N, D] have most energy."""
     moments = x.T @ x / len(x)
-    return torch.linalg.eigh(moments).eigenvectors.flip(1).T[:count].contiguous()
+    columns: Tensor = torch.linalg.eigh(moments).eigenvectors  # by rising energy
+    return columns.flip(1).T[:count].contiguous()
 
 
 def kmeans(

@@ -127,4 +127,3 @@ class ResidualVQ(Quantizer):
         return sum(
             book.restart_unused(self.config.restart_threshold, generator) for book in self._books
         )
-

@@ -1,0 +1,359 @@
+"""What every quantizer promises, over all of the registry and its options."""
+
+import time
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from sotto.codec.errors import CodecError, ConfigError
+from sotto.codec.quantizers import QUANTIZERS
+
+D, K, SIZE = 8, 4, 16
+RESIDUAL = [  # every pair of choices occurs
+    {"gradient": gradient, "learning": learning, "codebook_dim": width, "decay": 0.9}
+    for gradient, learning, width in (
+        ("straight_through", "ema", None),
+        ("rotation", "gradient", None),
+        ("rotation", "ema", 3),
+        ("straight_through", "gradient", 3),
+    )
+]
+OPTIONS = {"rvq": RESIDUAL, "grvq": RESIDUAL}  # a quantizer not named here runs with its defaults
+CASES = [(name, options) for name in QUANTIZERS.available() for options in OPTIONS.get(name, [{}])]
+NAMES = [" ".join([name, *(str(value) for value in options.values())]) for name, options in CASES]
+
+
+def sample(batch=3, frames=20, seed=0):
+    """Latents [B, T, D] with few directions of much energy, as a codec's have."""
+    random = torch.Generator().manual_seed(seed)
+    mix = torch.randn(D, D, generator=torch.Generator().manual_seed(9))
+    return torch.randn(batch, frames, D, generator=random) @ (mix * 0.7 ** torch.arange(D))
+
+
+def build(name, options, started=True):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        quantizer = QUANTIZERS.create(
+            name, options, latent_dim=D, num_codebooks=K, codebook_size=SIZE
+        )
+    if started:
+        latents = sample(10, 50, seed=1).flatten(0, 1)
+        quantizer.start(latents, torch.Generator().manual_seed(0))
+    return quantizer.eval()
+
+
+@pytest.fixture(params=CASES, ids=NAMES)
+def quantizer(request):
+    return build(*request.param)
+
+
+@pytest.fixture(params=CASES, ids=NAMES)
+def unstarted(request):
+    return build(*request.param, started=False)
+
+
+def full(batch=3):
+    return torch.full((batch,), K)
+
+
+def error(quantizer, latents, books=K):
+    codes = quantizer.encode(latents)[:, :books]
+    return (quantizer.decode(codes) - latents).square().mean().item()
+
+
+def snapshot(quantizer):
+    return {name: tensor.clone() for name, tensor in quantizer.state_dict().items()}
+
+
+def entries(state):
+    return {name: tensor for name, tensor in state.items() if name.endswith(".entries")}
+
+
+def test_codes_are_int64_in_range_one_per_book_and_frame(quantizer):
+    codes = quantizer.encode(sample())
+    assert codes.shape == (3, K, 20)
+    assert codes.dtype == torch.int64
+    assert codes.min() >= 0
+    assert codes.max() < SIZE
+
+
+def test_sizes_are_told(quantizer):
+    assert (quantizer.num_codebooks, quantizer.codebook_size) == (K, SIZE)
+
+
+def test_encoding_gives_the_codes_of_the_training_pass(quantizer):
+    latents = sample()
+    assert torch.equal(quantizer(latents, full()).codes, quantizer.encode(latents))
+
+
+def test_decoding_gives_the_latents_of_the_training_pass(quantizer):
+    out = quantizer(sample(), full())
+    torch.testing.assert_close(quantizer.decode(out.codes), out.latents, atol=1e-5, rtol=0)
+
+
+def test_depth_decides_how_many_books_each_item_hears(quantizer):
+    latents, depth = sample(K + 1), torch.arange(K + 1)
+    out = quantizer(latents, depth)
+    assert torch.equal(out.codes, quantizer.encode(latents))
+    for item in range(K + 1):
+        heard = quantizer.decode(out.codes[item : item + 1, :item])
+        torch.testing.assert_close(heard[0], out.latents[item], atol=1e-5, rtol=0)
+
+
+def test_missing_books_and_books_not_heard_are_the_same(quantizer):
+    codes = quantizer.encode(sample())
+    for books in range(K + 1):
+        marked = codes.clone()
+        marked[:, books:] = -1
+        assert torch.equal(quantizer.decode(marked), quantizer.decode(codes[:, :books]))
+
+
+def test_nothing_heard_is_zero(quantizer):
+    assert not quantizer.decode(torch.full((2, K, 5), -1)).any()
+
+
+def test_more_books_never_raise_the_error(quantizer):
+    latents = sample(10, 50, seed=1)  # what the books started on
+    errors = [error(quantizer, latents, books) for books in range(K + 1)]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_the_kmeans_start_beats_random_entries(quantizer, unstarted):
+    latents = sample(seed=3)
+    if type(quantizer) is type(unstarted):
+        assert error(quantizer, latents) < 0.5 * error(unstarted, latents)
+
+
+def test_frames_and_items_do_not_influence_each_other(quantizer):
+    latents = sample().double()
+    quantizer = quantizer.double()
+    codes = quantizer.encode(latents)
+    assert torch.equal(quantizer.encode(latents[1:2])[0], codes[1])
+    assert torch.equal(quantizer.encode(latents[:, 7:8]), codes[:, :, 7:8])
+    assert torch.equal(quantizer.decode(codes[:, :, 7:8]), quantizer.decode(codes)[:, 7:8])
+
+
+def test_the_gradient_reaches_the_input_and_the_learned_codebooks(quantizer):
+    latents = sample().requires_grad_()
+    out = quantizer.train()(latents, full())
+    (out.latents.square().mean() + out.commitment + out.codebook).backward()
+    assert latents.grad.isfinite().all()
+    assert latents.grad.abs().amax(dim=(1, 2)).all()
+    for name, parameter in quantizer.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.any(), name
+
+
+def test_commitment_pulls_only_the_input_and_codebook_loss_only_the_codebooks(quantizer):
+    latents = sample().requires_grad_()
+    out = quantizer.train()(latents, full())
+    parameters = list(quantizer.parameters())
+    pulled = torch.autograd.grad(
+        out.commitment, [latents, *parameters], retain_graph=True, allow_unused=True
+    )
+    assert pulled[0].any()
+    assert not any(gradient is not None and gradient.any() for gradient in pulled[1:])
+    if parameters:
+        pulled = torch.autograd.grad(out.codebook, [latents, *parameters], allow_unused=True)
+        assert pulled[0] is None or not pulled[0].any()
+        assert all(gradient.any() for gradient in pulled[1:])
+    else:
+        assert out.codebook == 0
+
+
+def test_learning_lowers_the_error(quantizer):
+    latents = 2 * sample(10, 50, seed=5) + 1  # not what the books started on
+    before = error(quantizer, latents)
+    quantizer.train()
+    optimizer = None
+    if any(True for _ in quantizer.parameters()):
+        optimizer = torch.optim.Adam(quantizer.parameters(), lr=0.05)
+    for _ in range(60):
+        out = quantizer(latents, full(10))
+        if optimizer is not None:
+            optimizer.zero_grad()
+            out.codebook.backward()
+            optimizer.step()
+    assert error(quantizer.eval(), latents) < 0.8 * before
+
+
+def test_evaluation_learns_nothing(quantizer):
+    before = snapshot(quantizer)
+    quantizer(sample(), full())
+    quantizer.decode(quantizer.encode(sample()))
+    assert all(torch.equal(t, before[name]) for name, t in quantizer.state_dict().items())
+
+
+def test_bf16_autocast_changes_nothing(quantizer):
+    latents = sample()
+    expected = quantizer(latents, full())
+    with torch.autocast("cpu", torch.bfloat16):
+        out = quantizer(latents, full())
+        codes = quantizer.encode(latents)
+        decoded = quantizer.decode(codes)
+    assert torch.equal(out.latents, expected.latents)
+    assert torch.equal(codes, expected.codes)
+    assert torch.equal(decoded, quantizer.decode(codes))
+    assert out.commitment.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_input_is_quantized_in_float32(quantizer, dtype):
+    latents = sample().to(dtype)
+    out = quantizer.train()(latents, full())
+    assert out.latents.dtype == torch.float32
+    assert torch.equal(quantizer.encode(latents), quantizer.encode(latents.float()))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_input_that_is_not_finite_neither_hangs_nor_poisons(quantizer, bad):
+    latents = sample()
+    latents[1, 3] = bad
+    before = snapshot(quantizer)
+    started = time.monotonic()
+    codes = quantizer.train()(latents, full()).codes
+    assert torch.equal(quantizer.encode(latents), codes)
+    assert codes.min() >= 0
+    assert codes.max() < SIZE
+    assert all(tensor.isfinite().all() for tensor in quantizer.state_dict().values())
+    assert all(torch.equal(t, before[n]) for n, t in entries(quantizer.state_dict()).items())
+    with pytest.raises(CodecError, match="not finite"):
+        quantizer.start(latents.flatten(0, 1), torch.Generator())
+    assert time.monotonic() - started < 60
+
+
+def test_constant_input_is_fine(quantizer):
+    for value in (0.0, 1.0):
+        latents = torch.full((2, 30, D), value, requires_grad=True)
+        out = quantizer.train()(latents, full(2))
+        (out.latents.sum() + out.commitment).backward()
+        assert latents.grad.isfinite().all()
+        assert (out.codes == out.codes[:1, :, :1]).all()
+        quantizer.start(latents.detach().flatten(0, 1), torch.Generator())
+        assert error(quantizer, latents.detach()) < 1e-3
+
+
+def test_one_frame_and_no_frame_are_fine(quantizer):
+    latents = sample(1, 1)
+    assert quantizer.train()(latents, full(1)).latents.shape == (1, 1, D)
+    assert quantizer.encode(latents).shape == (1, K, 1)
+    before = snapshot(quantizer)
+    assert quantizer(sample(1, 0), full(1)).codes.shape == (1, K, 0)
+    assert all(torch.equal(t, before[name]) for name, t in quantizer.state_dict().items())
+
+
+def test_it_can_start_on_fewer_latents_than_entries_but_not_on_none(quantizer):
+    quantizer.start(sample(1, 3)[0], torch.Generator())
+    assert error(quantizer, sample(1, 3)) < 1e-2
+    with pytest.raises(CodecError, match="not there"):
+        quantizer.start(torch.zeros(0, D), torch.Generator())
+
+
+def test_the_start_is_decided_by_the_generator_alone(quantizer):
+    states = []
+    for seed in (0, 0, 1):
+        torch.rand(3)  # the global generator must not matter
+        quantizer.start(sample(5, 50).flatten(0, 1), torch.Generator().manual_seed(seed))
+        states.append(entries(snapshot(quantizer)))
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])
+
+
+def test_a_restart_moves_unused_entries_and_no_others(quantizer):
+    latents = sample(1, 1).expand(4, 30, D)  # one entry per book is all that is used
+    for _ in range(50):
+        quantizer.train()(latents, full(4))
+    quantizer(sample(4, 30), full(4))
+    before = entries(snapshot(quantizer))
+    codes = quantizer.encode(latents)
+    meaning = quantizer.decode(codes)
+    moved = quantizer.restart_unused(torch.Generator().manual_seed(0))
+    after = entries(quantizer.state_dict())
+    changed = {name: (after[name] != before[name]).any(dim=1) for name in after}
+    assert 0 < moved == sum(int(rows.sum()) for rows in changed.values())
+    assert torch.equal(quantizer.decode(codes), meaning)
+    assert quantizer.restart_unused(torch.Generator()) == 0
+
+
+def test_a_restart_before_any_input_moves_nothing(quantizer):
+    before = snapshot(quantizer)
+    for name, tensor in quantizer.named_buffers():
+        if name.endswith(".usage"):
+            tensor.zero_()
+    assert quantizer.restart_unused(torch.Generator()) == 0
+    after = entries(quantizer.state_dict())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
+
+
+def test_everything_survives_save_and_load(request, quantizer):
+    latents = sample()
+    quantizer.train()(latents, full())
+    twin = build(*request.node.callspec.params["quantizer"], started=False)
+    twin.load_state_dict(snapshot(quantizer))
+    assert torch.equal(twin.encode(latents), quantizer.encode(latents))
+    for q in (quantizer, twin):
+        for _ in range(50):
+            q.train()(latents[:1, :1], full(1))
+        q.restart_unused(torch.Generator().manual_seed(4))
+    assert all(torch.equal(t, twin.state_dict()[n]) for n, t in quantizer.state_dict().items())
+
+
+def test_weights_saved_without_recent_inputs_load(quantizer):
+    quantizer.train()(sample(), full())
+    old = {name: t for name, t in snapshot(quantizer).items() if not name.endswith(".recent")}
+    quantizer.load_state_dict(old)
+    assert all(torch.equal(quantizer.state_dict()[name], tensor) for name, tensor in old.items())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"codebook_dim": 0}, {"decay": 1.0}, {"learning": "no"}, {"gradient": "no"}, {"widht": 3}],
+)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_bad_options_are_clear_errors(name, options):
+    with pytest.raises(ConfigError, match=rf"quantizer '{name}'.*{next(iter(options))}"):
+        build(name, options)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_entries_wider_than_the_latents_are_refused(name):
+    with pytest.raises(ConfigError, match=f"codebook_dim={D + 1} is wider than latent_dim"):
+        build(name, {"codebook_dim": D + 1})
+
+
+class _Both(nn.Module):
+    """Codes and what they stand for."""
+
+    def __init__(self, quantizer):
+        super().__init__()
+        self.quantizer = quantizer
+
+    def forward(self, latents):
+        codes = self.quantizer.encode(latents)
+        return codes, self.quantizer.decode(codes)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", QUANTIZERS.available())
+def test_onnx_gives_the_same_codes_and_latents(name, tmp_path):
+    module = _Both(build(name, OPTIONS.get(name, [{}])[-1]).requires_grad_(False)).eval()
+    frames = torch.export.Dim("frames", min=1, max=1000)
+    torch.onnx.export(
+        module,
+        (sample(),),
+        tmp_path / "q.onnx",
+        dynamo=True,
+        dynamic_shapes={"latents": {1: frames}},
+        optimize=False,
+        verbose=False,
+    )
+    session = onnxruntime.InferenceSession(tmp_path / "q.onnx")
+    latents = sample(3, 200, seed=7)
+    codes, decoded = session.run(None, {session.get_inputs()[0].name: latents.numpy()})
+    expected, heard = module(latents)
+    assert np.mean(codes == expected.numpy()) >= 0.999
+    same = torch.from_numpy(codes == expected.numpy()).all(1)
+    np.testing.assert_allclose(decoded[same], heard[same], atol=1e-5)

@@ -1,0 +1,116 @@
+"""Discriminators and the adversary made of them."""
+
+import copy
+
+import pytest
+import torch
+
+from sotto.codec.errors import ConfigError
+from sotto.train.adversary import Adversary
+from sotto.train.discriminators import DISCRIMINATORS
+
+OPTIONS = {
+    "stft": {"windows": [256, 128], "channels": 4},
+    "period": {"periods": [2, 7], "channels": 4, "max_channels": 8},
+}
+
+
+def noise(samples=2_000, seed=0):
+    return 0.1 * torch.randn(3, 1, samples, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(params=DISCRIMINATORS.available())
+def discriminator(request):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return DISCRIMINATORS.create(request.param, OPTIONS.get(request.param, {}))
+
+
+@pytest.fixture
+def adversary(make_run):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        found = Adversary(make_run(), torch.device("cpu"))
+    found.set_learning_rate(0.01)
+    return found
+
+
+@pytest.mark.parametrize("samples", [480, 1_999, 2_000])
+def test_every_member_judges_every_item(discriminator, samples):
+    judgements = discriminator(noise(samples))
+    assert len(judgements) == len(discriminator.members) == 2
+    for judgement in judgements:
+        assert judgement.score.shape[:2] == (3, 1)
+        assert len(judgement.features) >= 4
+        assert all(feature.shape[0] == 3 for feature in judgement.features)
+
+
+def test_items_are_judged_independently(discriminator):
+    audio = noise()
+    for together, alone in zip(discriminator(audio), discriminator(audio[1:2]), strict=True):
+        torch.testing.assert_close(together.score[1:2], alone.score, atol=1e-5, rtol=1e-4)
+
+
+def test_the_gradient_reaches_the_audio_and_every_weight(discriminator):
+    audio = noise().requires_grad_()
+    sum(judgement.score.square().mean() for judgement in discriminator(audio)).backward()
+    assert audio.grad.abs().amax(dim=(1, 2)).all()
+    assert all(parameter.grad is not None for parameter in discriminator.parameters())
+
+
+def test_silence_is_judged_with_a_finite_gradient(discriminator):
+    audio = torch.zeros(1, 1, 2_000, requires_grad=True)
+    sum(judgement.score.mean() for judgement in discriminator(audio)).backward()
+    assert audio.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("stft", {"windows": []}), ("period", {"periods": []}), ("stft", {"chanels": 3})],
+)
+def test_bad_options_are_clear_errors(name, options):
+    with pytest.raises(ConfigError, match=f"discriminator '{name}'.*{next(iter(options))}"):
+        DISCRIMINATORS.create(name, options)
+
+
+def test_the_adversary_learns_to_tell_decoded_from_original(adversary):
+    losses = [float(adversary.train_step(noise(), 2 * noise())["discriminator"]) for _ in range(30)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_its_losses_train_the_codec_and_not_the_discriminators(adversary):
+    before = copy.deepcopy(adversary.modules.state_dict())
+    decoded = noise().requires_grad_()
+    fooling, matching = adversary.losses(decoded, noise(seed=1))
+    (fooling + matching).backward()
+    assert decoded.grad.any()
+    assert all(parameter.grad is None for parameter in adversary.modules.parameters())
+    after = adversary.modules.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_equal_audio_has_no_feature_distance(adversary):
+    _, matching = adversary.losses(noise(), noise())
+    assert matching == 0
+
+
+def test_a_step_that_is_not_finite_leaves_the_weights(adversary):
+    adversary.train_step(noise(), noise(seed=1))
+    before = copy.deepcopy(adversary.modules.state_dict())
+    bad = noise()
+    bad[0, 0, 5] = float("nan")
+    adversary.train_step(bad, noise(seed=1))
+    after = adversary.modules.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_the_adversary_survives_save_and_restore(adversary, make_run):
+    adversary.train_step(noise(), noise(seed=1))
+    with torch.random.fork_rng():
+        twin = Adversary(make_run(), torch.device("cpu"))
+    twin.set_learning_rate(0.01)
+    twin.restore(copy.deepcopy(adversary.tensors()))
+    for each in (adversary, twin):
+        each.train_step(noise(seed=2), noise(seed=3))
+    found = twin.tensors()
+    assert all(torch.equal(found[name], tensor) for name, tensor in adversary.tensors().items())

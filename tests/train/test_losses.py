@@ -1,0 +1,102 @@
+"""Losses: zero for equal audio, blind above the bandwidth, finite everywhere."""
+
+import math
+
+import pytest
+import torch
+
+from sotto.train.config import LossConfig
+from sotto.train.losses import ReconstructionLoss, Spectrum
+
+CONFIG = LossConfig(mel_windows=(1024, 256), mel_bands=(40, 20), stft_windows=(512,))
+
+
+@pytest.fixture(scope="module")
+def losses():
+    return ReconstructionLoss(CONFIG, 24_000)
+
+
+def noise(batch=2, samples=6_000, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    return 0.1 * torch.randn(batch, samples, generator=random)
+
+
+def full(batch=2):
+    return torch.full((batch,), 12_000.0)
+
+
+def tone(hertz, samples=6_000):
+    return 0.1 * torch.sin(2 * math.pi * hertz * torch.arange(samples) / 24_000)[None]
+
+
+def test_equal_audio_costs_nothing(losses):
+    found = losses(noise(), noise(), full())
+    assert found.mel == found.stft == found.waveform == 0
+
+
+@pytest.mark.parametrize("part", ["mel", "stft", "waveform"])
+def test_other_audio_costs_more_the_more_it_differs(losses, part):
+    near = losses(noise() + 0.01 * noise(seed=1), noise(), full())
+    far = losses(noise() + 0.5 * noise(seed=1), noise(), full())
+    assert 0 < getattr(near, part) < getattr(far, part)
+
+
+def test_only_the_complex_distance_and_the_waveform_hear_the_sign(losses):
+    found = losses(-noise(), noise(), full())
+    assert found.mel < 1e-5
+    assert found.stft > 0.1
+    assert found.waveform > 0.1
+
+
+def test_what_lies_above_the_bandwidth_is_ignored(losses):
+    narrow = torch.tensor([4_000.0])
+    target = tone(1_000)
+    above = losses(target + tone(9_000), target, narrow)
+    below = losses(target + tone(2_000), target, narrow)
+    wide = losses(target + tone(9_000), target, full(1))
+    assert above.mel < 0.05 * min(below.mel, wide.mel)
+    assert above.stft < 0.2 * min(below.stft, wide.stft)
+
+
+def test_each_item_has_its_own_bandwidth(losses):
+    target, decoded = tone(1_000).repeat(2, 1), (tone(1_000) + tone(9_000)).repeat(2, 1)
+    both = losses(decoded, target, torch.tensor([4_000.0, 12_000.0]))
+    wide = losses(decoded, target, full())
+    assert 0 < both.mel < wide.mel * 1.5
+    only = losses(decoded[:1], target[:1], torch.tensor([4_000.0]))
+    assert only.mel < 0.2 * both.mel
+
+
+def test_no_bandwidth_at_all_is_zero_not_nan(losses):
+    found = losses(noise(), noise(seed=1), torch.zeros(2))
+    assert found.mel == 0
+    assert found.stft.isfinite()
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-20, 1e-6, 1.0, 1e3])
+def test_losses_and_gradients_are_finite_at_every_level(losses, level):
+    decoded = (level * noise()).requires_grad_()
+    for target in (torch.zeros_like(decoded), noise(seed=1)):
+        found = losses(decoded, target, full())
+        total = found.mel + found.stft + found.waveform
+        (gradient,) = torch.autograd.grad(total, decoded)
+        assert total.isfinite()
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("samples", [1, 100, 513, 1024])
+def test_audio_shorter_than_a_window_is_fine(losses, samples):
+    found = losses(noise(samples=samples), noise(samples=samples, seed=1), full())
+    assert found.mel.isfinite()
+    assert found.stft > 0
+
+
+def test_the_spectrum_is_level_with_the_audio():
+    spectrum = Spectrum(1024)(tone(24_000 * 64 / 1024, 24_000))
+    middle = spectrum[0, :, 20:60].abs()
+    assert middle.argmax(0).unique().tolist() == [64]
+    assert middle.max().item() == pytest.approx(0.05, rel=0.01)  # half of 0.1, by the window
+
+
+def test_buffers_are_not_saved(losses):
+    assert losses.state_dict() == {}
