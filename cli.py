@@ -209,6 +209,7 @@ def export(
     with _extra("train"):
         from sotto.train.bundle import export_run
 
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages not needed
     parity = export_run(run, target, weights=weights)
     _say(
         f"{target}: {parity.equal_codes:.3%} of codes equal to torch, audio within "

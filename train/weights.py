@@ -14,10 +14,11 @@ WEIGHTS = "model.safetensors"
 
 
 def save_weights(model: CodecModel, folder: Path) -> None:
-    """Write all weights and codebook statistics as float16."""
+    """Write all weights and codebook statistics as float16, but not the books' recent inputs."""
     half = {
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()
+        if not name.endswith(".recent")
     }
     save_file({name: tensor.contiguous() for name, tensor in half.items()}, folder / WEIGHTS)
 
