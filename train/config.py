@@ -71,7 +71,7 @@ class LossConfig:
     mel: NonNegative = 2.0
     stft: NonNegative = 20.0
     waveform: NonNegative = 60.0
-    commitment: NonNegative = 0.25
+    commitment: NonNegative = 1.0
     codebook: NonNegative = 1.0
     adversarial: NonNegative = 1.0
     feature_matching: NonNegative = 2.0

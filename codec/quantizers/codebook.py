@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .kmeans import kmeans, principal_directions
+from .kmeans import kmeans
 
 Learning = Literal["ema", "gradient"]
 # Buffers that training needs and codes do not depend on.
@@ -14,61 +14,39 @@ STATISTICS = frozenset({"usage", "sums", "recent"})
 
 
 class Codebook(nn.Module):
-    """`size` vectors of width `dim`, kept as low-dimensional entries times a shared projection.
+    """`size` vectors of width `dim`.
 
-    A vector is ``entries[code] @ projection``; with `codebook_dim` None the projection is left
-    out. The search is always for the nearest vector in the full space, so quantizing never adds
-    energy that a longer list of entries would not, and both factors are small in a file.
+    With ``learning="ema"`` the entries follow a moving average of the inputs assigned to them;
+    with ``learning="gradient"`` they are a parameter.
 
-    With ``learning="ema"`` the entries follow a moving average of the inputs assigned to them and
-    the projection stays as the k-means start found it (orthonormal rows: the principal directions
-    of the inputs). With ``learning="gradient"`` both are parameters.
-
-    Reference: VQ-VAE-2, https://arxiv.org/abs/1906.00446 (moving average); Improved VQGAN,
-    https://arxiv.org/abs/2110.04627 (factorised codes)
+    Reference: VQ-VAE-2, https://arxiv.org/abs/1906.00446 (moving average)
     """
 
     entries: Tensor
-    projection: Tensor | None
     usage: Tensor
     sums: Tensor
     recent: Tensor
 
-    def __init__(
-        self, size: int, dim: int, codebook_dim: int | None, learning: Learning, decay: float
-    ) -> None:
+    def __init__(self, size: int, dim: int, learning: Learning, decay: float) -> None:
         super().__init__()
         self.size, self.dim, self.learning, self.decay = size, dim, learning, decay
-        width = codebook_dim or dim
-        entries = torch.randn(size, width) * width**-0.5
-        projection = torch.linalg.qr(torch.randn(dim, width)).Q.T if codebook_dim else None
+        entries = torch.randn(size, dim) * dim**-0.5
         if learning == "gradient":
             self.entries = nn.Parameter(entries)
-            self.projection = nn.Parameter(projection) if projection is not None else None
         else:
             self.register_buffer("entries", entries)
-            self.register_buffer("projection", projection)
         self.register_buffer("usage", torch.full((size,), 1 / size))  # share of inputs, smoothed
         self.register_buffer("sums", entries.detach().clone() / size)  # usage times mean input
         self.register_buffer("recent", torch.zeros(size, dim))  # newest inputs; zeros: none yet
 
-    def vectors(self) -> Tensor:
-        """All vectors in the full space, [size, dim]."""
-        return self.entries if self.projection is None else self.entries @ self.projection
-
     def lookup(self, codes: Tensor) -> Tensor:
         """Codes [...] to vectors [..., dim]."""
-        found = F.embedding(codes, self.entries)
-        return found if self.projection is None else found @ self.projection
+        return F.embedding(codes, self.entries)
 
     def search(self, x: Tensor) -> Tensor:
         """Code of the nearest vector: [..., dim] to int64 [...]."""
         # |x - v|^2 = |x|^2 - 2 (x·v - |v|^2 / 2), and |x|^2 is the same for all v.
-        similarity = self._narrow(x) @ self.entries.T
-        return (similarity - 0.5 * self.vectors().square().sum(-1)).argmax(-1)
-
-    def _narrow(self, x: Tensor) -> Tensor:
-        return x if self.projection is None else x @ self.projection.T
+        return (x @ self.entries.T - 0.5 * self.entries.square().sum(-1)).argmax(-1)
 
     @torch.no_grad()
     def observe(self, x: Tensor, codes: Tensor) -> None:
@@ -83,7 +61,7 @@ class Codebook(nn.Module):
         keep = torch.linspace(0, len(x) - 1, min(len(x), self.size), device=x.device).long()
         self.recent = torch.cat([x[keep], self.recent])[: self.size].detach()
         if self.learning == "ema":
-            sums = torch.zeros_like(self.sums).index_add_(0, codes, self._narrow(x))
+            sums = torch.zeros_like(self.sums).index_add_(0, codes, x)
             self.sums.lerp_(sums / len(x), 1 - self.decay)
             # Entries without usage keep their place until they are restarted.
             alive = self.usage > 1e-3 / self.size
@@ -92,10 +70,8 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def start(self, x: Tensor, generator: torch.Generator) -> None:
-        """Place the entries by k-means on inputs [N, dim], after the projection by their spread."""
-        if self.projection is not None:
-            self.projection.copy_(principal_directions(x, len(self.projection)))
-        centres, share = kmeans(self._narrow(x), self.size, generator=generator)
+        """Place the entries by k-means on inputs [N, dim]."""
+        centres, share = kmeans(x, self.size, generator=generator)
         self._place(torch.arange(self.size, device=x.device), centres, share)
 
     @torch.no_grad()
@@ -109,7 +85,7 @@ class Codebook(nn.Module):
         if len(unused) == 0:
             return 0
         pick = torch.randperm(len(seen), generator=generator)[: len(unused)]
-        inputs = self._narrow(seen[pick.to(seen.device)])
+        inputs = seen[pick.to(seen.device)]
         self._place(unused, inputs, torch.full_like(self.usage[unused], 1 / self.size))
         return len(unused)
 

@@ -13,6 +13,7 @@ from ..errors import CodecError, ConfigError
 from ..layers import at_least_float32
 from .base import QUANTIZERS, GradientEstimator, Quantized, Quantizer, mean, pass_gradient
 from .codebook import Codebook, Learning
+from .projection import Projection
 
 
 @QUANTIZERS.register("rvq")
@@ -31,7 +32,8 @@ class ResidualVQ(Quantizer):
         """Options.
 
         Attributes:
-            codebook_dim: Width of an entry before the projection; None for full width.
+            codebook_dim: Width of the space in which the books live, below a learned projection
+                that all of them share; None for the latents' own.
             learning: How entries follow their inputs.
             gradient: How the encoder gets its gradient.
             decay: Of the moving averages.
@@ -55,8 +57,10 @@ class ResidualVQ(Quantizer):
         self.config = config
         self.num_codebooks = num_codebooks
         self.codebook_size = codebook_size
+        width = config.codebook_dim or latent_dim
+        self.projection = Projection(latent_dim, width) if config.codebook_dim else None
         self.books = nn.ModuleList(
-            Codebook(codebook_size, latent_dim, config.codebook_dim, config.learning, config.decay)
+            Codebook(codebook_size, width, config.learning, config.decay)
             for _ in range(num_codebooks)
         )
 
@@ -64,32 +68,39 @@ class ResidualVQ(Quantizer):
     def _books(self) -> list[Codebook]:
         return [book for book in self.books if isinstance(book, Codebook)]
 
+    def _down(self, latents: Tensor) -> Tensor:
+        latents = at_least_float32(latents)
+        return latents if self.projection is None else self.projection.down(latents)
+
+    def _up(self, vectors: Tensor) -> Tensor:
+        return vectors if self.projection is None else self.projection.up(vectors)
+
     def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
         """Quantize latents [B, T, D]; item b of the sum has its first ``depth[b]`` books."""
-        latents = at_least_float32(latents)
-        residual, total = latents, torch.zeros_like(latents)
         codes, commitment, codebook = [], [], []
         with torch.autocast(latents.device.type, enabled=False):
+            narrow = self._down(latents)
+            residual, total = narrow, torch.zeros_like(narrow)
             for k, book in enumerate(self._books):
                 found = book.search(residual.detach())
                 vectors = book.lookup(found)
                 codes.append(found)
-                kept = (k < depth).to(latents)[:, None, None]
+                kept = (k < depth).to(narrow)[:, None, None]
                 commitment.append((kept * (residual - vectors.detach()).square()).mean())
                 codebook.append(F.mse_loss(vectors, residual.detach()))
                 if self.training:
                     book.observe(residual.detach().flatten(0, 1), found.flatten())
                 total = total + kept * vectors
                 residual = residual - vectors.detach()
-            quantized = pass_gradient(latents, total, self.config.gradient)
-        learned = mean(codebook) if self.config.learning == "gradient" else latents.new_zeros(())
+            quantized = self._up(pass_gradient(narrow, total, self.config.gradient))
+        learned = mean(codebook) if self.config.learning == "gradient" else narrow.new_zeros(())
         return Quantized(quantized, torch.stack(codes, 1), mean(commitment), learned)
 
     def encode(self, latents: Tensor) -> Tensor:
         """Latents [B, T, D] to codes int64 [B, K, T], greedily."""
-        residual = at_least_float32(latents)
         codes = []
         with torch.autocast(latents.device.type, enabled=False):
+            residual = self._down(latents)
             for book in self._books:
                 codes.append(book.search(residual))
                 residual = residual - book.lookup(codes[-1])
@@ -98,26 +109,29 @@ class ResidualVQ(Quantizer):
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the vectors of the books heard: codes [B, k, T], k <= K, to [B, T, D]."""
         # One table for all books, each led by a row of zeros for "not heard": one lookup in all.
-        with torch.autocast(codes.device.type, enabled=False):
-            rows = [F.pad(book.vectors(), (0, 0, 1, 0)) for book in self._books]
+        rows = [F.pad(book.entries, (0, 0, 1, 0)) for book in self._books]
         K, stride = codes.shape[1], self.codebook_size + 1
         offset = stride * torch.arange(K, device=codes.device) + 1
-        return F.embedding(codes + offset[:, None], torch.cat(rows)).sum(dim=1)
+        with torch.autocast(codes.device.type, enabled=False):
+            return self._up(F.embedding(codes + offset[:, None], torch.cat(rows)).sum(dim=1))
 
     @torch.no_grad()
     def start(self, latents: Tensor, generator: torch.Generator) -> None:
-        """Start each book by k-means on the residual of sample latents [N, D].
+        """Start the projection, then each book by k-means on the residual, on latents [N, D].
 
         Raises:
             CodecError: No latents, or some are not finite.
         """
-        residual = at_least_float32(latents)
-        if not len(residual) or not residual.isfinite().all():
+        latents = at_least_float32(latents)
+        if not len(latents) or not latents.isfinite().all():
             raise CodecError(
-                f"codebooks cannot start from {len(residual)} latents that are "
-                f"{'not finite: the encoder has diverged' if len(residual) else 'not there'}"
+                f"codebooks cannot start from {len(latents)} latents that are "
+                f"{'not finite: the encoder has diverged' if len(latents) else 'not there'}"
             )
         with torch.autocast(latents.device.type, enabled=False):
+            if self.projection is not None:
+                self.projection.start(latents)
+            residual = self._down(latents)
             for book in self._books:
                 book.start(residual, generator)
                 residual = residual - book.lookup(book.search(residual))
