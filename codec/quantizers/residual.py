@@ -72,6 +72,16 @@ class ResidualVQ(Quantizer):
         latents = at_least_float32(latents)
         return latents if self.projection is None else self.projection.down(latents)
 
+    def _held_down(self, latents: Tensor) -> Tensor:
+        """The same as `_down`, the projection held constant.
+
+        Commitment must move the latents: it could also be had by shrinking the projection.
+        """
+        latents = at_least_float32(latents)
+        if self.projection is None:
+            return latents
+        return F.linear(latents, self.projection.down.weight.detach())
+
     def _up(self, vectors: Tensor) -> Tensor:
         return vectors if self.projection is None else self.projection.up(vectors)
 
@@ -80,7 +90,7 @@ class ResidualVQ(Quantizer):
         codes, commitment, codebook = [], [], []
         with torch.autocast(latents.device.type, enabled=False):
             narrow = self._down(latents)
-            residual, total = narrow, torch.zeros_like(narrow)
+            residual, total = self._held_down(latents), torch.zeros_like(narrow)
             for k, book in enumerate(self._books):
                 found = book.search(residual.detach())
                 vectors = book.lookup(found)

@@ -121,6 +121,11 @@ def test_more_books_never_raise_the_error(quantizer):
     assert errors == sorted(errors, reverse=True)
 
 
+def entries_of(quantizer):
+    """The codebooks that learn by gradient."""
+    return [p for name, p in quantizer.named_parameters() if name.endswith("entries")]
+
+
 def test_the_kmeans_start_beats_random_entries(quantizer, unstarted):
     latents = sample(seed=3)
     if type(quantizer) is type(unstarted):
@@ -133,7 +138,8 @@ def test_frames_and_items_do_not_influence_each_other(quantizer):
     codes = quantizer.encode(latents)
     assert torch.equal(quantizer.encode(latents[1:2])[0], codes[1])
     assert torch.equal(quantizer.encode(latents[:, 7:8]), codes[:, :, 7:8])
-    assert torch.equal(quantizer.decode(codes[:, :, 7:8]), quantizer.decode(codes)[:, 7:8])
+    alone, among_others = quantizer.decode(codes[:, :, 7:8]), quantizer.decode(codes)[:, 7:8]
+    torch.testing.assert_close(alone, among_others, rtol=1e-12, atol=1e-12)
 
 
 def test_the_gradient_reaches_the_input_and_the_learned_codebooks(quantizer):
@@ -150,9 +156,9 @@ def test_the_gradient_reaches_the_input_and_the_learned_codebooks(quantizer):
 def test_commitment_pulls_only_the_input_and_codebook_loss_only_the_codebooks(quantizer):
     latents = sample().requires_grad_()
     out = quantizer.train()(latents, full())
-    parameters = list(quantizer.parameters())
+    parameters = entries_of(quantizer)
     pulled = torch.autograd.grad(
-        out.commitment, [latents, *parameters], retain_graph=True, allow_unused=True
+        out.commitment, [latents, *quantizer.parameters()], retain_graph=True, allow_unused=True
     )
     assert pulled[0].any()
     assert not any(gradient is not None and gradient.any() for gradient in pulled[1:])
@@ -169,8 +175,8 @@ def test_learning_lowers_the_error(quantizer):
     before = error(quantizer, latents)
     quantizer.train()
     optimizer = None
-    if any(True for _ in quantizer.parameters()):
-        optimizer = torch.optim.Adam(quantizer.parameters(), lr=0.05)
+    if entries_of(quantizer):
+        optimizer = torch.optim.Adam(entries_of(quantizer), lr=0.05)
     for _ in range(60):
         out = quantizer(latents, full(10))
         if optimizer is not None:
