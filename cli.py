@@ -54,7 +54,7 @@ def encode(
     )
     _say(
         f"{target}: {report.seconds:.2f} s, {report.num_codebooks} books, {report.num_bytes} bytes, "
-        f"{report.bitrate:.0f} bit/s, {report.real_time_factor:.0f} x real time"
+        f"{report.bitrate:.0f} bit/s, {report.times_real_time:.0f} x real time"
     )
 
 
@@ -85,7 +85,7 @@ def decode(
     lost = f", {report.lost_frames} frames lost" if report.lost_frames else ""
     _say(
         f"{target}: {report.seconds:.2f} s at {report.sample_rate} Hz, "
-        f"{report.real_time_factor:.0f} x real time{lost}"
+        f"{report.times_real_time:.0f} x real time{lost}"
     )
 
 

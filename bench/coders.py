@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DEFINITIONS = {
     "measured_bitrate": "8 x bytes of packed codes of all clips / seconds of audio, without "
     "the header of a file",
-    "real_time_factor": "seconds of audio / wall-clock seconds of encoding with all books and "
+    "times_real_time": "seconds of audio / wall-clock seconds of encoding with all books and "
     "decoding at this bitrate, one whole clip at a time; metrics run meanwhile in other "
     "processes at low priority, so `make bench` is the place for exact speed",
     "used_share": "share of a book's entries that occur at least once over all clips",
@@ -60,7 +60,7 @@ class Coder(Protocol):
 
     @property
     def definitions(self) -> dict[str, str]:
-        """What it means by `measured_bitrate` and `real_time_factor`."""
+        """What it means by `measured_bitrate` and `times_real_time`."""
 
     @property
     def codebooks(self) -> tuple[BookUse, ...]:

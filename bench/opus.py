@@ -28,7 +28,7 @@ DEFINITIONS = {
     "bitrate": "the rate asked of libopus (variable bit rate, as libsndfile sets it up)",
     "measured_bitrate": "8 x bytes of Opus packets of all clips / seconds of audio, without Ogg "
     "pages and the two header packets",
-    "real_time_factor": "seconds of audio / wall-clock seconds of writing and reading the Ogg "
+    "times_real_time": "seconds of audio / wall-clock seconds of writing and reading the Ogg "
     "stream in memory; metrics run meanwhile in other processes at low priority",
 }
 

@@ -86,7 +86,7 @@ class RateResult:
         bitrate: Bits per second asked for.
         num_codebooks: Books that this means; 0 for a codec without books.
         measured_bitrate: Bits of codes / seconds of audio.
-        real_time_factor: Seconds of audio / seconds of encoding and decoding.
+        times_real_time: Seconds of audio / seconds of encoding and decoding.
         metrics: Metric name -> Summary over all clips.
         groups: Group -> metric name -> Summary.
     """
@@ -94,7 +94,7 @@ class RateResult:
     bitrate: float
     num_codebooks: int
     measured_bitrate: float
-    real_time_factor: float
+    times_real_time: float
     metrics: dict[str, Summary]
     groups: dict[str, dict[str, Summary]]
 
@@ -172,7 +172,7 @@ def summarize_rate(
         bitrate=bitrate,
         num_codebooks=points[0].num_codebooks,
         measured_bitrate=8 * sum(point.num_bytes for point in points) / seconds,
-        real_time_factor=seconds / math.fsum(point.coding_s for point in points),
+        times_real_time=seconds / math.fsum(point.coding_s for point in points),
         metrics=_summarize_points(points, seed),
         groups={group: _summarize_points(members[group], seed) for group in groups},
     )

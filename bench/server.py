@@ -61,7 +61,7 @@ class ServerUse:
         chunk_ms: Milliseconds of audio per message.
         start_mb: Most memory in MB before the first call.
         peak_mb: Most memory in MB in the end.
-        real_time_factor: Seconds of audio of all streams / seconds until the last had its answer,
+        times_real_time: Seconds of audio of all streams / seconds until the last had its answer,
             with the clients on the same machine.
     """
 
@@ -69,7 +69,7 @@ class ServerUse:
     chunk_ms: int
     start_mb: float
     peak_mb: float
-    real_time_factor: float
+    times_real_time: float
 
 
 def measure_server(bundle: Path, sample_rate: int, audio: Audio, threads: int = 1) -> ServerUse:

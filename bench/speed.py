@@ -192,7 +192,7 @@ def _process_table(report: SpeedReport) -> Table:
         use = report.server
         table.add_row("server memory after its start", _megabytes(use.start_mb))
         table.add_row(f"server memory, {use.sessions} streams", _megabytes(use.peak_mb))
-        table.add_row(f"server, {use.sessions} streams", f"{use.real_time_factor:.0f} x real time")
+        table.add_row(f"server, {use.sessions} streams", f"{use.times_real_time:.0f} x real time")
     return table
 
 

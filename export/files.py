@@ -32,7 +32,7 @@ class FileReport:
         num_frames: Frames of codes, per channel.
         num_bytes: Size of the `.sotto` file.
         bitrate: Bits per second of that file, all channels and its own records included.
-        real_time_factor: Seconds of audio per second of work, reading and writing included.
+        times_real_time: Seconds of audio per second of work, reading and writing included.
         lost_frames: Frames that were damaged and are concealed in the audio.
     """
 
@@ -43,7 +43,7 @@ class FileReport:
     num_frames: int
     num_bytes: int
     bitrate: float
-    real_time_factor: float
+    times_real_time: float
     lost_frames: int = 0
 
 
@@ -229,6 +229,6 @@ def _report(
         num_codebooks=header.num_codebooks,
         num_bytes=num_bytes,
         bitrate=8 * num_bytes / seconds if seconds else 0.0,
-        real_time_factor=seconds / max(time.perf_counter() - started, 1e-9),
+        times_real_time=seconds / max(time.perf_counter() - started, 1e-9),
         **rest,
     )

@@ -118,7 +118,7 @@ def test_the_bitrate_chooses_the_books_and_the_report_measures_it(tmp_path, tiny
     assert report.num_bytes == (tmp_path / "a.sotto").stat().st_size
     assert report.bitrate == 8 * report.num_bytes / 10
     assert one_book < report.bitrate < one_book + 128 + 8 * 200 / 10
-    assert report.real_time_factor > 0
+    assert report.times_real_time > 0
     with pytest.raises(CodesError, match="outside"):
         encode_file(tiny_codec, tmp_path / "a.wav", tmp_path / "b.sotto", bitrate=1)
 
