@@ -133,7 +133,8 @@ class RunConfig:
         threads: CPU threads of torch; 0 leaves torch's choice.
         seed: Decides everything that is random.
         gradient_clip: Largest norm of the generator's gradient.
-        ema_decay: Of the moving average of the decoder that is evaluated and exported.
+        ema_decay: Of the moving average of the decoder that is evaluated and exported; in stages
+            that freeze encoder and quantizer.
         restart_every: Steps between restarts of unused codebook entries.
         start_latents: Latents that the k-means start sees.
         log_every: Steps between metric lines.

@@ -17,8 +17,12 @@ class MovingAverage(Generic[M]):
         self.decay = decay
 
     @torch.no_grad()
-    def update(self, module: M, step: int) -> None:
-        """Move towards `module` after global `step`."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+    def update(self, module: nn.Module, step: int, *, settled: bool) -> None:
+        """Move towards `module` after global `step`.
+
+        While what feeds the module still moves, nothing is averaged and `module` is copied: an
+        average over weights made for latents that are gone fits none of them.
+        """
+        decay = min(self.decay, (1 + step) / (10 + step)) if settled else 0.0
         for average, value in zip(self.module.parameters(), module.parameters(), strict=True):
             average.lerp_(value, 1 - decay)

@@ -66,7 +66,8 @@ class Learner:
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
         if norm.isfinite():
             self.optimizer.step()
-            self.average.update(self.model.decoder, step)
+            settled = {"encoder", "quantizer"} <= set(stage.freeze)
+            self.average.update(self.model.decoder, step, settled=settled)
         metrics.update(loss=loss, gradient_norm=norm)
         learning = stage.quantize and "quantizer" not in stage.freeze
         if learning and (step + 1) % self.config.restart_every == 0:
