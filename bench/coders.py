@@ -11,9 +11,9 @@ import numpy.typing as npt
 from sotto.codec.errors import ConfigError, ShapeError
 from sotto.codec.info import ModelInfo
 from sotto.codec.packing import pack
+from sotto.codec.usage import BookUse, codebook_use, count_codes
 
 from .clips import Audio
-from .codebooks import BookUse, codebook_use, count_codes
 
 if TYPE_CHECKING:
     from sotto.export.runtime import Codec

@@ -8,8 +8,9 @@ cannot judge scores nan and says why: it never turns into a good or a bad number
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sotto.codec.usage import BookUse, codebook_use, count_codes
+
 from .clips import Audio, Score
-from .codebooks import BookUse, codebook_use, count_codes
 from .distances import SI_SDR_LIMIT_DB, mel_distance, si_sdr
 from .perceptual import PESQ_PIECE_S, estoi, pesq_wb, stoi, visqol
 

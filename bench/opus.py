@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 
 from sotto.codec.errors import CodecError, ConfigError, ShapeError
+from sotto.codec.usage import BookUse
 
 from .clips import Audio
-from .codebooks import BookUse
 from .coders import Coded
 from .evaluate import evaluate_coder
 from .report import Report

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from sotto.codec.usage import BookUse
+
 from .clips import Score
-from .codebooks import BookUse
 from .machine import Machine
 
 REPORT_FORMAT = 1

@@ -67,7 +67,7 @@ class Learner:
         if norm.isfinite():
             self.optimizer.step()
             settled = {"encoder", "quantizer"} <= set(stage.freeze)
-            self.average.update(self.model.decoder, step, settled=settled)
+            self.average.update(self.model.decoder, settled=settled)
         metrics.update(loss=loss, gradient_norm=norm)
         learning = stage.quantize and "quantizer" not in stage.freeze
         if learning and (step + 1) % self.config.restart_every == 0:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sotto.codec.decoder import Decoder
 from sotto.codec.model import CodecModel
+from sotto.codec.usage import codebook_use, count_codes
 
 from .cache import AudioCache
 from .config import RunConfig
@@ -48,16 +49,14 @@ class Validator:
         sums: dict[str, float] = {}
         pictures: dict[str, npt.NDArray[np.uint8]] = {}
         audio: dict[str, npt.NDArray[np.float32]] = {}
-        usage = torch.zeros(K, self.config.model.codebook_size)
+        counts = np.zeros((K, self.config.model.codebook_size), np.int64)
         model.eval()
         for number, clip in enumerate(self.clips):
             target = self._excerpt(clip)
             latents, _ = model.encoder(target, model.encoder.init_state(1))
             codes = model.quantizer.encode(latents) if quantize else None
             if codes is not None:
-                usage += torch.stack(
-                    [book.bincount(minlength=usage.shape[1]) for book in codes[0].cpu()]
-                )
+                counts += count_codes(codes.cpu().numpy(), counts.shape[1])
             for depth in depths:
                 heard = latents if codes is None else model.quantizer.decode(codes[:, :depth])
                 decoded = self._decode(decoder, heard, depth)
@@ -69,7 +68,9 @@ class Validator:
                     pictures[clip.path.stem] = self._picture(target, decoded)
         metrics = {name: total / len(self.clips) for name, total in sums.items()}
         if quantize and self.clips:
-            metrics |= codebook_use(usage)
+            for use in codebook_use(counts):
+                metrics[f"entries_used/book_{use.book}"] = use.used_share
+                metrics[f"entropy_share/book_{use.book}"] = use.entropy_share
         return ValidationReport(metrics, self.config.model.sample_rate, audio, pictures)
 
     def _excerpt(self, clip: Clip) -> Tensor:
@@ -114,18 +115,3 @@ class Validator:
         canvas.draw()  # type: ignore[no-untyped-call]
         pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
         return pixels[..., :3].copy()
-
-
-def codebook_use(counts: Tensor) -> dict[str, float]:
-    """Per book: share of entries used, and entropy as a share of log2(codebook_size).
-
-    Args:
-        counts: How often each entry was chosen, [K, codebook_size].
-    """
-    metrics: dict[str, float] = {}
-    for number, count in enumerate(counts.double()):
-        share = count / count.sum().clamp_min(1)
-        bits = -(share * share.clamp_min(1e-12).log2()).sum()
-        metrics[f"entries_used/book_{number}"] = float((count > 0).double().mean())
-        metrics[f"entropy_share/book_{number}"] = float(bits) / math.log2(len(count))
-    return metrics

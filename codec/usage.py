@@ -1,4 +1,4 @@
-"""How well codebooks are used: share of entries and entropy, per book."""
+"""How well codebooks are used: share of entries and entropy, per book; needs no torch."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sotto.codec.errors import CodesError, ShapeError
+from .errors import CodesError, ShapeError
 
 
 @dataclass(frozen=True)
