@@ -20,8 +20,8 @@ ENCODERS: Registry[StreamingModule] = Registry("encoder")
 class STFTEncoder(StreamingModule):
     """Spectra of 2 frames with a hop of 1, through a ConvNeXt stack, to one latent per frame.
 
-    Latents are normalised per frame (mean 0, variance 1), so that the scale of commitment and of
-    codebooks does not depend on the training run.
+    Latents are not normalised: loud frames reach further than quiet ones, and the first books, which
+    see most of that, are worth more at low bitrates (docs/experiments.md).
     """
 
     @dataclass(frozen=True, config=FROZEN)
@@ -56,7 +56,6 @@ class STFTEncoder(StreamingModule):
         )
         self.norm_out = nn.LayerNorm(config.dim)
         self.project_out = nn.Linear(config.dim, latent_dim)
-        self.norm_latents = nn.LayerNorm(latent_dim, elementwise_affine=False)
 
     def init_state(self, batch_size: int) -> State:
         """Zeros for the STFT and every block."""
@@ -72,5 +71,5 @@ class STFTEncoder(StreamingModule):
             features = compress(spectrum, self.power)
         hidden = self.norm_in(self.project_in(features))
         hidden, stack = self.stack(hidden, branch(state, "stack"))
-        latents = self.norm_latents(self.project_out(self.norm_out(hidden)))
+        latents = self.project_out(self.norm_out(hidden))
         return latents, {"stft": stft, "stack": stack}

@@ -157,7 +157,7 @@ class Learner:
         delay = self.model.delay_samples
         decoded = out.audio[..., delay:].float()
         target = batch.audio[..., : batch.audio.shape[-1] - delay]
-        distance = self.losses(decoded[:, 0], target[:, 0], batch.bandwidth_hz)
+        distance = self.losses(decoded[:, 0], target[:, 0], batch.bandwidth_hz, random)
         parts = {"mel": distance.mel, "stft": distance.stft, "waveform": distance.waveform}
         if stage.quantize:
             parts |= {"commitment": out.commitment, "codebook": out.codebook}

@@ -70,20 +70,41 @@ class ReconstructionLoss(nn.Module):
             )
 
     def forward(
-        self, decoded: Tensor, target: Tensor, bandwidth_hz: Tensor
+        self,
+        decoded: Tensor,
+        target: Tensor,
+        bandwidth_hz: Tensor,
+        random: torch.Generator | None = None,
     ) -> ReconstructionLosses:
-        """Compare audio [B, S] with audio [B, S], of which item b holds sound to ``bandwidth_hz[b]``."""
+        """Compare decoded audio with its target.
+
+        Args:
+            decoded: [B, S].
+            target: [B, S].
+            bandwidth_hz: [B], up to where each target holds sound.
+            random: Draws the windows of this step, if `windows_per_step` asks for a draw; without
+                it all windows are used.
+        """
+        mel_windows = self._draw(self.config.mel_windows, random)
+        stft_windows = self._draw(self.config.stft_windows, random)
         mel, stft = [], []
-        for name, spectrum in self.spectra.items():
-            size = int(name)
+        for size in sorted({*mel_windows, *stft_windows}):
+            spectrum = self.spectra[str(size)]
             a, b = spectrum(decoded), spectrum(target)
-            if size in self.config.mel_windows:
+            if size in mel_windows:
                 mel.append(self._mel(size, a, b, bandwidth_hz))
-            if size in self.config.stft_windows:
+            if size in stft_windows:
                 stft.append(self._complex(size, a, b, bandwidth_hz))
         return ReconstructionLosses(
             torch.stack(mel).mean(), torch.stack(stft).mean(), (decoded - target).abs().mean()
         )
+
+    def _draw(self, windows: tuple[int, ...], random: torch.Generator | None) -> set[int]:
+        """The windows of this step."""
+        count = self.config.windows_per_step or len(windows)
+        if random is None or count >= len(windows):
+            return set(windows)
+        return {windows[i] for i in torch.randperm(len(windows), generator=random)[:count]}
 
     def _mel(self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor) -> Tensor:
         filters, edge = self.get_buffer(f"mel_{size}"), self.get_buffer(f"edge_{size}")

@@ -100,3 +100,20 @@ def test_the_spectrum_is_level_with_the_audio():
 
 def test_buffers_are_not_saved(losses):
     assert losses.state_dict() == {}
+
+
+def test_a_step_draws_its_windows_and_on_average_nothing_is_lost():
+    config = LossConfig(
+        mel_windows=(1024, 256), mel_bands=(40, 20), stft_windows=(512, 256), windows_per_step=1
+    )
+    drawing = ReconstructionLoss(config, 24_000)
+    decoded, target = noise() + 0.1 * noise(seed=1), noise()
+    random = torch.Generator().manual_seed(0)
+    draws = [drawing(decoded, target, full(), random) for _ in range(200)]
+    every = drawing(decoded, target, full())
+    for part in ("mel", "stft"):
+        values = torch.stack([getattr(draw, part) for draw in draws])
+        assert len(values.unique()) == 2
+        assert values.mean() == pytest.approx(float(getattr(every, part)), rel=0.05)
+    again = drawing(decoded, target, full(), torch.Generator().manual_seed(0))
+    assert again == draws[0]
