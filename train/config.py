@@ -17,6 +17,9 @@ NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Windows = Annotated[tuple[Annotated[int, Field(ge=16)], ...], Field(min_length=1)]
 Frozen = Literal["encoder", "quantizer"]
+LossName = Literal[
+    "mel", "stft", "waveform", "commitment", "codebook", "adversarial", "feature_matching"
+]
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -98,6 +101,7 @@ class StageConfig:
         latent_noise: Without quantizer: standard deviation of the noise added to the latents,
             reached linearly over the stage; it makes room for what quantization will cost.
         full_depth: Share of items that hear all books; the rest hear a random number.
+        loss_weights: Weights of losses by name, where this stage differs from the run's.
         freeze: Parts that do not learn, so that tokens stay the same.
         adversarial: Train with the discriminators.
         learning_rate: Peak of the generator's rate.
@@ -110,6 +114,7 @@ class StageConfig:
     quantize: bool = True
     latent_noise: NonNegative = 0.0
     full_depth: Share = 0.5
+    loss_weights: dict[LossName, NonNegative] = Field(default_factory=dict)
     freeze: tuple[Frozen, ...] = ()
     adversarial: bool = False
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -166,8 +167,9 @@ class Learner:
             metrics = self.adversary.train_step(decoded.detach(), target)
             fooling, matching = self.adversary.losses(decoded, target)
             parts |= {"adversarial": fooling, "feature_matching": matching}
-        loss = torch.stack([getattr(self.config.loss, name) * part for name, part in parts.items()])
-        return loss.sum(), metrics | parts
+        weights = asdict(self.config.loss) | stage.loss_weights
+        loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
+        return loss, metrics | parts
 
     def _draw(
         self, batch: Batch, stage: StageConfig, at: int, random: torch.Generator
