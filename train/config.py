@@ -18,7 +18,14 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Windows = Annotated[tuple[Annotated[int, Field(ge=16)], ...], Field(min_length=1)]
 Frozen = Literal["encoder", "quantizer"]
 LossName = Literal[
-    "mel", "stft", "waveform", "commitment", "codebook", "adversarial", "feature_matching"
+    "mel",
+    "envelope",
+    "stft",
+    "waveform",
+    "commitment",
+    "codebook",
+    "adversarial",
+    "feature_matching",
 ]
 
 
@@ -60,6 +67,7 @@ class LossConfig:
 
     Attributes:
         mel: Log-mel distance.
+        envelope: Distance of mel magnitudes relative to each band's own level.
         stft: Distance of power-law compressed complex spectra.
         waveform: Mean absolute error of samples.
         commitment: Latents towards their codebook vectors.
@@ -74,6 +82,7 @@ class LossConfig:
     """
 
     mel: NonNegative = 2.0
+    envelope: NonNegative = 0.0
     stft: NonNegative = 20.0
     waveform: NonNegative = 60.0
     commitment: NonNegative = 1.0

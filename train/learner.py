@@ -159,7 +159,7 @@ class Learner:
         decoded = out.audio[..., delay:].float()
         target = batch.audio[..., : batch.audio.shape[-1] - delay]
         distance = self.losses(decoded[:, 0], target[:, 0], batch.bandwidth_hz, random)
-        parts = {"mel": distance.mel, "stft": distance.stft, "waveform": distance.waveform}
+        parts = vars(distance).copy()
         if stage.quantize:
             parts |= {"commitment": out.commitment, "codebook": out.codebook}
         metrics = {}
