@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from io import FileIO, TextIOWrapper
 from queue import Full, Queue
 from threading import Thread
 from typing import Final, Self, TextIO
@@ -73,6 +74,11 @@ class LogWriter(logging.Handler):
         super().close()
 
 
+def unbuffered_stderr() -> TextIO:
+    """Standard error that keeps nothing back: what a full disk refused does not come up again."""
+    return TextIOWrapper(FileIO(sys.stderr.fileno(), "w", closefd=False), write_through=True)  # type: ignore[type-var]
+
+
 class Logging:
     """Everything that is logged goes to one stream, while the `with` block runs.
 
@@ -83,7 +89,7 @@ class Logging:
     def __init__(self, log_format: str, log_level: str, stream: TextIO | None = None) -> None:
         """Choose "text" or "json", and the least level; the stream is stderr by default."""
         self._level = log_level.upper()
-        self.writer = LogWriter(stream or sys.stderr)
+        self.writer = LogWriter(stream or unbuffered_stderr())
         self.writer.setFormatter(
             JsonFormatter() if log_format == "json" else logging.Formatter(_TEXT)
         )
