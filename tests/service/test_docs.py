@@ -74,4 +74,7 @@ def test_the_worst_case_of_memory_is_the_one_shown():
     settings = Settings()
     calls = settings.max_sessions + SPARE_CALLS
     assert f"(`max_sessions` + {SPARE_CALLS})" in OPERATIONS
-    assert f"16 MiB \N{MULTIPLICATION SIGN} {calls} = {settings.max_message_bytes * calls / 2**30:g} GiB" in OPERATIONS
+    assert (
+        f"16 MiB \N{MULTIPLICATION SIGN} {calls} = {settings.max_message_bytes * calls / 2**30:g} GiB"
+        in OPERATIONS
+    )
