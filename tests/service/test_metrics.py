@@ -3,12 +3,16 @@
 import itertools
 from urllib.request import urlopen
 
+import grpc
 import numpy as np
 import pytest
 
 from sotto.codec.errors import ConfigError
 from sotto.service.client import RemoteError, SottoClient
+from sotto.service.health_port import check
 from sotto.service.metrics import BATCH_BUCKETS, DELAY_BUCKETS, FRAME_S, Metrics
+
+from sotto.service.server import SERVICE
 
 from .waiting import until
 
@@ -73,3 +77,14 @@ def test_a_side_port_in_use_is_an_error(serving, server, setting):
     taken = {setting: f"127.0.0.1:{server.port}"}
     with pytest.raises(ConfigError, match=f"{setting} .*cannot be listened on"), serving(**taken):
         pass
+
+
+def test_health_has_a_plain_port_of_its_own(serving):
+    with serving(health_address="127.0.0.1:0") as server:
+        with grpc.insecure_channel(f"127.0.0.1:{server.health_port}") as channel:
+            assert check(channel, "", 20) == check(channel, SERVICE, 20) == "SERVING"
+            with pytest.raises(RemoteError, match="NOT_FOUND"):
+                check(channel, "nobody", 20)
+        with SottoClient(f"127.0.0.1:{server.health_port}") as client:
+            with pytest.raises(RemoteError, match="UNIMPLEMENTED"):
+                client.list_models()
