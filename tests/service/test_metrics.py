@@ -11,7 +11,6 @@ from sotto.codec.errors import ConfigError
 from sotto.service.client import RemoteError, SottoClient
 from sotto.service.health_port import check
 from sotto.service.metrics import BATCH_BUCKETS, DELAY_BUCKETS, FRAME_S, Metrics
-
 from sotto.service.server import SERVICE
 
 from .waiting import until
@@ -85,6 +84,6 @@ def test_health_has_a_plain_port_of_its_own(serving):
             assert check(channel, "", 20) == check(channel, SERVICE, 20) == "SERVING"
             with pytest.raises(RemoteError, match="NOT_FOUND"):
                 check(channel, "nobody", 20)
-        with SottoClient(f"127.0.0.1:{server.health_port}") as client:
-            with pytest.raises(RemoteError, match="UNIMPLEMENTED"):
-                client.list_models()
+        client = SottoClient(f"127.0.0.1:{server.health_port}")
+        with client, pytest.raises(RemoteError, match="UNIMPLEMENTED"):
+            client.list_models()
