@@ -76,7 +76,7 @@ class LogWriter(logging.Handler):
 
 def unbuffered_stderr() -> TextIO:
     """Standard error that keeps nothing back: what a full disk refused does not come up again."""
-    return TextIOWrapper(FileIO(sys.stderr.fileno(), "w", closefd=False), write_through=True)  # type: ignore[type-var]
+    return TextIOWrapper(FileIO(sys.stderr.fileno(), "w", closefd=False), write_through=True)
 
 
 class Logging:
