@@ -31,7 +31,7 @@ test: $(VENV)/.dev
 
 # What hostile clients and networks do, with 10,000 messages of a fuzzer.
 faults: $(VENV)/.dev
-	FUZZ_MESSAGES=10000 $(BIN)/python -m pytest -m faults
+	FUZZ_MESSAGES=10000 $(BIN)/python -m pytest -m faults --timeout 600
 
 check: $(VENV)/.dev types
 	$(BIN)/ruff check .
