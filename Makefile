@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: setup demo test check bench proto types clean
+.PHONY: setup demo test faults check bench proto types clean
 
 setup: $(VENV)/.dev
 
@@ -28,6 +28,10 @@ demo: $(VENV)/.base
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# What hostile clients and networks do, with 10,000 messages of a fuzzer.
+faults: $(VENV)/.dev
+	FUZZ_MESSAGES=10000 $(BIN)/python -m pytest -m faults --timeout 600
 
 check: $(VENV)/.dev types
 	$(BIN)/ruff check .

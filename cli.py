@@ -2,16 +2,22 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from sotto.codec.errors import BackendError, CodecError, ConfigError
+
+if TYPE_CHECKING:
+    from grpc import ChannelCredentials
+
+    from sotto.service.client import SottoClient
 
 app = typer.Typer(
     help="A streaming neural speech codec and tokenizer.",
@@ -28,6 +34,11 @@ Books = Annotated[int | None, typer.Option(help="Codebooks, instead of a bitrate
 MixDown = Annotated[bool, typer.Option(help="Average all channels into one.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of one step of the model.")]
 Address = Annotated[str, typer.Option(help="HOST:PORT of the server.")]
+Tls = Annotated[bool, typer.Option("--tls", help="TLS with the usual authorities.")]
+TlsCa = Annotated[Path | None, typer.Option(help="PEM: TLS with these authorities.")]
+TlsCert = Annotated[Path | None, typer.Option(help="PEM certificate of the client.")]
+TlsKey = Annotated[Path | None, typer.Option(help="PEM key of that certificate.")]
+TokenFile = Annotated[Path | None, typer.Option(help="Holds the token; or SOTTO_TOKEN.")]
 
 
 @app.command()
@@ -127,21 +138,70 @@ def serve(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of one step.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Steps at the same time.")] = None,
     max_sessions: Annotated[int | None, typer.Option(min=1, help="Calls at the same time.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate and its chain.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM key of the certificate.")] = None,
+    tls_client_ca: Annotated[Path | None, typer.Option(help="PEM: clients need this CA.")] = None,
+    tokens: Annotated[Path | None, typer.Option(help="File of those who may call.")] = None,
+    allow_insecure: Annotated[
+        bool | None, typer.Option(help="Leave this machine with neither TLS nor tokens.")
+    ] = None,
+    reflection: Annotated[bool | None, typer.Option(help="Describe the calls to clients.")] = None,
+    health_address: Annotated[str | None, typer.Option(help="Plain port for probes.")] = None,
+    metrics_address: Annotated[str | None, typer.Option(help="HTTP port for Prometheus.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file; or SOTTO_CONFIG.")] = None,
+    print_config: Annotated[bool, typer.Option("--print-config", help="Show, then stop.")] = False,
 ) -> None:
-    """Serve encode and decode over gRPC until SIGTERM; every setting is also a SOTTO_* variable."""
+    """Serve encode and decode over gRPC until SIGTERM.
+
+    Every setting is a flag here or at least a SOTTO_* variable and a line of the settings file;
+    flags go before variables, and those before the file.
+    """
+    from sotto.service.logs import Logging
+    from sotto.service.print_config import describe
     from sotto.service.server import run
     from sotto.service.settings import load_settings
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    chosen = load_settings(
-        address=address,
-        models=tuple(model) if model else None,
-        threads=threads,
-        workers=workers,
-        max_sessions=max_sessions,
-    )
+    flags = {
+        "address": address,
+        "models": tuple(model) if model else None,
+        "threads": threads,
+        "workers": workers,
+        "max_sessions": max_sessions,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "tls_client_ca": tls_client_ca,
+        "tokens": tokens,
+        "allow_insecure": allow_insecure,
+        "reflection": reflection,
+        "health_address": health_address,
+        "metrics_address": metrics_address,
+        "log_format": log_format,
+    }
+    chosen = load_settings(config=config, **flags)
+    if print_config:
+        _say(describe(chosen, [name for name, value in flags.items() if value is not None], config))
+        return
     host = chosen.address.rpartition(":")[0]
-    run(chosen, lambda port: _say(f"listening on {host}:{port}"))
+    with Logging(chosen.log_format, chosen.log_level) as log:
+        run(chosen, lambda port: _say(f"listening on {host}:{port}"), log.writer)
+
+
+@app.command()
+def token(
+    name: Annotated[str, typer.Argument(help="Whose it is; the log shows it.")],
+    file: Annotated[Path | None, typer.Option(help="The server's tokens: add it there.")] = None,
+) -> None:
+    """Make a bearer token: the first line is the token, and only its hash goes to the server."""
+    from sotto.service.tokens import add_line, new_token
+
+    try:
+        made, line = new_token(name)
+        if file is not None:
+            add_line(file, line)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"token: {error}") from error
+    _say(made if file is not None else f"{made}\n{line}")
 
 
 @client_app.command("encode")
@@ -153,9 +213,13 @@ def client_encode(
     num_codebooks: Books = None,
     mix_down: MixDown = False,
     model: Annotated[str, typer.Option(help="Model of the server.")] = "",
+    tls: Tls = False,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Stream an audio file to a server and keep the codes."""
-    from sotto.service.client import SottoClient
     from sotto.service.client_types import EncodeOptions
     from sotto.service.remote_files import encode_remote
 
@@ -164,7 +228,7 @@ def client_encode(
         options["bitrate"] = bitrate
     if num_codebooks is not None:
         options["num_codebooks"] = num_codebooks
-    with SottoClient(address) as client:
+    with _client(address, _credentials(tls, tls_ca, tls_cert, tls_key), token_file) as client:
         totals = encode_remote(client, source, target, **options)
     _say(f"{target}: {totals.audio_seconds:.2f} s, {totals.num_frames} frames")
 
@@ -174,14 +238,40 @@ def client_decode(
     source: Annotated[Path, typer.Argument(help="A .sotto file.")],
     target: Annotated[Path, typer.Argument(help="The wav or flac file to write.")],
     address: Address = "127.0.0.1:50551",
+    tls: Tls = False,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Stream codes to a server and keep the audio."""
-    from sotto.service.client import SottoClient
     from sotto.service.remote_files import decode_remote
 
-    with SottoClient(address) as client:
+    with _client(address, _credentials(tls, tls_ca, tls_cert, tls_key), token_file) as client:
         totals = decode_remote(client, source, target)
     _say(f"{target}: {totals.audio_seconds:.2f} s, {totals.num_frames} frames")
+
+
+@client_app.command("health")
+def client_health(
+    address: Address = "127.0.0.1:50551",
+    service: Annotated[str, typer.Option(help="Empty asks for the server.")] = "",
+    timeout_s: Annotated[float, typer.Option(min=0.001, help="Seconds to wait.")] = 5.0,
+    tls: Tls = False,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+) -> None:
+    """Ask a server for its health; exit code 0 only if it serves."""
+    from sotto.service.channel import open_channel
+    from sotto.service.health_port import check
+
+    credentials = _credentials(tls, tls_ca, tls_cert, tls_key)
+    with open_channel(address, (), credentials, None) as channel:
+        status = check(channel, service, timeout_s)
+    _say(status)
+    if status != "SERVING":
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -256,6 +346,30 @@ def main() -> None:
 
 def _say(text: str) -> None:
     typer.echo(text)
+
+
+def _credentials(
+    tls: bool, ca: Path | None, cert: Path | None, key: Path | None
+) -> "ChannelCredentials | None":
+    """TLS if any of it was asked for."""
+    from sotto.service.channel import tls as from_files
+
+    return from_files(ca, cert, key) if tls or ca or cert or key else None
+
+
+def _client(
+    address: str, credentials: "ChannelCredentials | None", token_file: Path | None
+) -> "SottoClient":
+    """A client with the token of the file or of SOTTO_TOKEN; a flag would show it to everyone."""
+    from sotto.service.client import SottoClient
+
+    token = os.environ.get("SOTTO_TOKEN")
+    if token_file is not None:
+        try:
+            token = token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--token-file {token_file}: {error}") from error
+    return SottoClient(address, credentials=credentials, token=token or None)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from sotto.proto.v1 import codec_pb2 as pb
 from sotto.proto.v1 import codec_pb2_grpc
 
 from . import client_messages as messages
+from .channel import open_async_channel
 from .client_streams import Responses, StreamPlan, decoding, encoding, transcoding
 from .client_types import (
     DEFAULT_ADDRESS,
@@ -135,9 +136,19 @@ class AsyncSottoClient:
     Close it, or use it in an `async with` block.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 60.0) -> None:
-        """Prepare to call HOST:PORT; unary calls end after `timeout_s`, streams have no limit."""
-        self._channel = grpc.aio.insecure_channel(address, options=messages.CHANNEL_OPTIONS)
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout_s: float = 60.0,
+        credentials: grpc.ChannelCredentials | None = None,
+        token: str | None = None,
+    ) -> None:
+        """Prepare to call HOST:PORT; unary calls end after `timeout_s`, streams have no limit.
+
+        `credentials` come from `sotto.service.channel.tls`; a `token` goes with every call.
+        """
+        self._channel = open_async_channel(address, messages.CHANNEL_OPTIONS, credentials, token)
         self._stub: Any = codec_pb2_grpc.SpeechCodecStub(self._channel)  # type: ignore[no-untyped-call]
         self._timeout_s = timeout_s
         self._known: dict[str, ModelInfo] = {}

@@ -24,12 +24,14 @@ from .client_types import (
 from .errors import REQUEST_ID_KEY, RemoteError
 from .formats import RawFormat, decode_samples, encode_samples
 from .messages import codes_packet, model_info, packet_codes
+from .rich_status import retry_after_s
 
 CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),  # the server's own limit decides
     ("grpc.max_send_message_length", -1),
     ("grpc.keepalive_time_ms", 30_000),  # so that a server that vanished is noticed
     ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.ping_timeout_ms", 20_000),  # by default a minute, and it decides
 )
 
 
@@ -165,7 +167,8 @@ def remote_error(error: grpc.RpcError) -> RemoteError:
     """What a failed call is to our callers."""
     failed: Any = error
     metadata = dict(failed.trailing_metadata() or ())
-    return RemoteError(failed.code(), failed.details() or "", str(metadata.get(REQUEST_ID_KEY, "")))
+    request_id = str(metadata.get(REQUEST_ID_KEY, ""))
+    return RemoteError(failed.code(), failed.details() or "", request_id, retry_after_s(metadata))
 
 
 def encode_request(audio: Audio, sample_rate: int, options: EncodeOptions) -> pb.EncodeRequest:

@@ -28,6 +28,22 @@ class LimitError(CodecError, RuntimeError):
     """The call is too large or too long, or the server is full."""
 
 
+class OverloadedError(LimitError):
+    """The server has no room for the call now; later, or elsewhere, it may be taken.
+
+    Attributes:
+        retry_after_s: How long a client should wait before it tries again.
+    """
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class UnauthenticatedError(CodecError, RuntimeError):
+    """The call carries no token, or one that is not known here."""
+
+
 class IdleError(CodecError, RuntimeError):
     """The client neither sent nor read anything for too long."""
 
@@ -43,10 +59,18 @@ class RemoteError(CodecError):
         code: The gRPC status, for example ``grpc.StatusCode.NOT_FOUND``.
         details: What the server said.
         request_id: Name of the call in the server's log; empty if the call never got there.
+        retry_after_s: How long the server asks to wait before another try; None if it did not.
     """
 
-    def __init__(self, code: grpc.StatusCode, details: str, request_id: str = "") -> None:
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        details: str,
+        request_id: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(f"{code.name}: {details}")
+        self.retry_after_s = retry_after_s
         self.code = code
         self.details = details
         self.request_id = request_id
@@ -67,6 +91,7 @@ _STATUS: Final[tuple[tuple[type[Exception], grpc.StatusCode], ...]] = (
     (CodesError, grpc.StatusCode.INVALID_ARGUMENT),
     (BitstreamError, grpc.StatusCode.INVALID_ARGUMENT),  # IdentityError too
     (LimitError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (UnauthenticatedError, grpc.StatusCode.UNAUTHENTICATED),
     (IdleError, grpc.StatusCode.DEADLINE_EXCEEDED),
     (DrainingError, grpc.StatusCode.UNAVAILABLE),
 )

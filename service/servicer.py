@@ -11,7 +11,8 @@ from sotto.codec.packing import bytes_for
 from sotto.proto.v1 import codec_pb2 as pb
 from sotto.proto.v1 import codec_pb2_grpc
 
-from .call import Call, Calls
+from .call import Call
+from .calls import Calls
 from .containers import RawWriter, Recording, RecordingWriter, check_size
 from .formats import Audio, RawFormat, encode_samples
 from .messages import Codes, codes_packet, model_message
@@ -31,12 +32,12 @@ class SpeechCodecServicer(codec_pb2_grpc.SpeechCodecServicer):
 
     async def ListModels(self, request: Any, context: Any) -> pb.ListModelsResponse | None:
         """Describe all models."""
-        async with self._calls.open(context, request, takes_session=False):
+        async with self._calls.open(context, request):
             return pb.ListModelsResponse(models=[model_message(c.info) for c in self._models])
 
     async def GetModel(self, request: Any, context: Any) -> pb.Model | None:
         """Describe one model."""
-        async with self._calls.open(context, request, takes_session=False):
+        async with self._calls.open(context, request):
             return model_message(self._models.get(request.model).info)
 
     async def Encode(self, request: Any, context: Any) -> pb.EncodeResponse | None:

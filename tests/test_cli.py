@@ -93,3 +93,33 @@ def test_what_goes_wrong_is_one_line_without_a_traceback(
     assert said.startswith("error: ")
     assert reason in said.replace("\n", "")
     assert "Traceback" not in said
+
+
+def test_print_config_shows_what_is_in_force_and_starts_nothing(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "sotto.toml").write_text("max_channels = 3\n")
+    said = run("serve", "--config", "sotto.toml", "--threads", 2, "--print-config")
+    assert "threads = 2" in said
+    assert "# flag" in said
+    assert "max_channels = 3" in said
+    assert "# sotto.toml" in said
+
+
+def test_a_token_is_shown_once_and_its_hash_goes_to_the_file(run: Run, tmp_path: Path) -> None:
+    token = run("token", "alice", "--file", "tokens").strip()
+    line = (tmp_path / "tokens").read_text()
+    assert line.startswith("alice sha256:")
+    assert token not in line
+    assert run("token", "bob").splitlines()[1].startswith("bob sha256:")
+    assert "not a name" in run("token", "two words", ok=False)
+
+
+def test_serving_others_needs_a_decision(run: Run) -> None:
+    said = run("serve", "--address", "0.0.0.0:0", ok=False).replace("\n", " ")
+    assert "tls_cert" in said
+
+
+def test_health_is_an_exit_code(run: Run, tiny_bundle: Path) -> None:
+    with running_server(tiny_bundle) as server:
+        assert run("client", "health", "--address", server.address) == "SERVING\n"
+    said = run("client", "health", "--address", server.address, "--timeout-s", 1, ok=False)
+    assert said.startswith("error: ")

@@ -11,7 +11,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def test_the_listed_packages_are_the_folders_on_disk() -> None:
-    hidden = {"tests", "build", "dist", "runs", "docs"}
+    hidden = {"tests", "build", "dist", "runs", "docs", "examples", "deploy"}
     on_disk = {"sotto"}
     for file in ROOT.rglob("__init__.py"):
         parts = file.relative_to(ROOT).parts[:-1]

@@ -1,4 +1,9 @@
-"""Whatever bytes come, the answer is a status and the server goes on."""
+"""Whatever bytes come, the answer is a status and the server goes on.
+
+`make faults` sends FUZZ_MESSAGES=10000 messages; the plain suite a few hundred.
+"""
+
+import os
 
 import grpc
 import pytest
@@ -7,7 +12,9 @@ from hypothesis import strategies as st
 
 from sotto.proto.v1 import codec_pb2 as pb
 
+pytestmark = pytest.mark.faults
 METHODS = [method.name for method in pb.DESCRIPTOR.services_by_name["SpeechCodec"].methods]
+EXAMPLES = -(-int(os.environ.get("FUZZ_MESSAGES", "420")) // len(METHODS))  # of a message or more
 FINE = {
     grpc.StatusCode.OK,
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -60,8 +67,8 @@ def outcome(channel, method, messages):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=60, deadline=None)
-@given(messages=st.lists(st.binary(max_size=60) | mutated(), max_size=4))
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(messages=st.lists(st.binary(max_size=60) | mutated(), min_size=1, max_size=4))
 def test_random_and_mutated_messages_get_a_status(channel, method, messages):
     assert outcome(channel, method, messages) in FINE
 

@@ -133,7 +133,7 @@ def test_sigterm_ends_the_process_cleanly(tiny_bundle, speech):
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{port}", "no such host:0"])
 async def test_an_address_that_cannot_be_listened_on_is_an_error(server, tiny_codec, address):
-    taken = Settings(address=address.format(port=server.port))
+    taken = Settings(address=address.format(port=server.port), allow_insecure=True)
     with pytest.raises(ConfigError, match="cannot listen on"):
         await Server(taken, Models([tiny_codec])).start()
 

@@ -1,0 +1,187 @@
+"""All calls in progress: who is let in, what is said of those that fail, and how they end."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from .admission import Admission, Kind
+from .call import Call
+from .errors import (
+    REQUEST_ID_KEY,
+    DrainingError,
+    LimitError,
+    OverloadedError,
+    status_of,
+)
+from .peers import authenticate, peer_address, peer_key
+from .report import CallObserver, CallReport
+from .rich_status import Metadata, retry_details
+from .settings import Settings
+from .tokens import Tokens
+from .tracing import span
+from .worker import Worker
+
+logger = logging.getLogger(__name__)
+_LEFT: Final = (grpc.StatusCode.CANCELLED, "")  # unless something else is known: the client left
+
+
+class _Ending:
+    """How a call ended, as far as is known."""
+
+    def __init__(self) -> None:
+        self.code, self.details = _LEFT
+        self.admitted = False
+
+
+class Calls:
+    """Admits calls, ends those that last too long, reports on each, and drains."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        worker: Worker,
+        observers: Sequence[CallObserver] = (),
+        tokens: Tokens | None = None,
+    ) -> None:
+        self._settings, self._worker = settings, worker
+        self._observers, self._tokens = observers, tokens
+        self._admission = Admission(settings)
+        self._admitted: dict[Any, Call] = {}
+        self._deadlines: set[asyncio.Timeout] = set()
+        self._draining = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._deadlines)
+
+    @asynccontextmanager
+    async def admit(self, context: Any, method: str, kind: Kind) -> AsyncIterator[Call]:
+        """Let a call in, before any message of it is read.
+
+        Whatever is raised inside becomes its gRPC status, and its report goes to the observers.
+        """
+        call = Call(context, method, self._worker, self._settings.idle_timeout_s, self._observers)
+        start, ending = perf_counter(), _Ending()
+        try:
+            async with self._place(context, call, kind):
+                ending.admitted = True
+                self._tell_opened(call)
+                yield call
+            ending.code = grpc.StatusCode.OK
+        except Exception as error:
+            await self._refuse(context, call, error, ending)
+        finally:
+            self._tell_closed(context, call, ending, perf_counter() - start)
+
+    @asynccontextmanager
+    async def open(self, context: Any, request: Any = None) -> AsyncIterator[Call]:
+        """Take up the call that was admitted.
+
+        Args:
+            context: gRPC's side of the call.
+            request: Of a unary call; may be the error that reading it caused.
+        """
+        if isinstance(request, DecodeError):
+            raise request
+        yield self._admitted[context]
+
+    @asynccontextmanager
+    async def _place(self, context: Any, call: Call, kind: Kind) -> AsyncIterator[None]:
+        metadata = context.invocation_metadata()
+        call.client = authenticate(metadata, self._tokens)
+        if self._draining:
+            raise _draining()
+        with (
+            self._admission.place(kind, peer_key(context, call.client)),
+            span(f"SpeechCodec/{call.method}", metadata, request_id=call.request_id),
+        ):
+            self._admitted[context] = call
+            try:
+                if kind is Kind.QUESTION:
+                    yield
+                else:
+                    async with self._session():
+                        yield
+            finally:
+                del self._admitted[context]
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[None]:
+        deadline = asyncio.timeout(self._settings.max_session_s)
+        self._deadlines.add(deadline)
+        self._empty.clear()
+        try:
+            async with deadline:
+                yield
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise self._reason() from None
+        finally:
+            self._deadlines.discard(deadline)
+            if not self._deadlines:
+                self._empty.set()
+
+    def _reason(self) -> Exception:
+        if self._draining:
+            return _draining()
+        return LimitError(f"the call is over {self._settings.max_session_s:g} s, the limit here")
+
+    async def _refuse(self, context: Any, call: Call, error: Exception, ending: _Ending) -> None:
+        if context.cancelled():
+            raise error
+        ending.code, ending.details = code, details = status_of(error, call.request_id)
+        if code is grpc.StatusCode.INTERNAL:
+            logger.error("call %s failed", call.request_id, exc_info=error)
+        metadata: Metadata = ((REQUEST_ID_KEY, call.request_id),)
+        if isinstance(error, OverloadedError):
+            metadata += retry_details(code, details, error.retry_after_s)
+        await context.abort(code, details, metadata)
+
+    def _tell_opened(self, call: Call) -> None:
+        for observer in self._observers:
+            observer.opened(call.method)
+
+    def _tell_closed(self, context: Any, call: Call, ending: _Ending, duration_s: float) -> None:
+        report = CallReport(
+            request_id=call.request_id,
+            method=call.method,
+            peer=peer_address(context),
+            client=call.client,
+            model=call.tally.model,
+            audio_in_s=call.tally.audio_in_s,
+            audio_out_s=call.tally.audio_out_s,
+            frames=call.tally.frames,
+            duration_s=duration_s,
+            status=ending.code.name,
+            admitted=ending.admitted,
+            details=ending.details,
+            trace_id=call.trace.trace_id,
+            span_id=call.trace.span_id,
+        )
+        for observer in self._observers:
+            observer.closed(report)
+
+    async def drain(self, grace_s: float) -> None:
+        """Admit no more calls; wait `grace_s` seconds for those in progress, then end them."""
+        self._draining = True
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._empty.wait()
+        except TimeoutError:
+            logger.warning("ending %d calls that outlast the grace of %g s", len(self), grace_s)
+            for deadline in self._deadlines:
+                if not deadline.expired():
+                    deadline.reschedule(asyncio.get_running_loop().time())
+            await self._empty.wait()
+
+
+def _draining() -> DrainingError:
+    return DrainingError("the server is shutting down; try another one")
