@@ -148,6 +148,7 @@ class RunConfig:
         device: ``auto`` takes CUDA if there is one.
         precision: ``bf16`` runs under autocast; ``fp32`` does not.
         threads: CPU threads of torch; 0 leaves torch's choice.
+        compile: Fuse encoder and decoder with torch.compile: a minute to start, then faster steps.
         seed: Decides everything that is random.
         gradient_clip: Largest norm of the generator's gradient.
         ema_decay: Of the moving average of the decoder that is evaluated and exported; in stages
@@ -171,6 +172,7 @@ class RunConfig:
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: Annotated[int, Field(ge=0)] = 0
+    compile: bool = False
     seed: Annotated[int, Field(ge=0)] = 0
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
     ema_decay: Share = 0.999

@@ -38,6 +38,9 @@ class Learner:
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             self.model = CodecModel(config.model).to(device)
+            if config.compile:  # in place: names of weights stay
+                self.model.encoder.compile(dynamic=False)
+                self.model.decoder.compile(dynamic=False)
             adversarial = any(stage.adversarial for stage in config.stages.values())
             self.adversary = Adversary(config, device) if adversarial else None
         self.average = MovingAverage(self.model.decoder, config.ema_decay)
@@ -76,6 +79,7 @@ class Learner:
             metrics["restarted"] = torch.tensor(float(moved))
         return {name: value.detach() for name, value in metrics.items()}
 
+    @torch.compiler.set_stance("force_eager")  # other shapes than in training
     @torch.no_grad()
     def start_codebooks(self, crops: Iterable[Tensor]) -> None:
         """K-means start of all books.

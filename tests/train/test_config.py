@@ -120,10 +120,12 @@ def test_a_run_without_stages_is_refused():
 
 
 def test_steps_are_found_in_their_stages():
-    config = load("stages.autoencoder.steps=3", "stages.quantized.steps=2")
-    names = [config.stage_at(step)[0] for step in range(6)]
-    assert names == ["autoencoder"] * 3 + ["quantized"] * 2 + ["adversarial"]
-    assert [config.stage_at(step)[2] for step in range(6)] == [0, 1, 2, 0, 1, 0]
+    config = load(
+        "stages.autoencoder.steps=3", "stages.quantized.steps=2", "stages.spectral.steps=1"
+    )
+    names = [config.stage_at(step)[0] for step in range(7)]
+    assert names == ["autoencoder"] * 3 + ["quantized"] * 2 + ["spectral", "adversarial"]
+    assert [config.stage_at(step)[2] for step in range(7)] == [0, 1, 2, 0, 1, 0, 0]
     assert config.quantizer_step == 3
     with pytest.raises(ConfigError, match=str(config.total_steps)):
         config.stage_at(config.total_steps)
