@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: setup demo test faults check bench proto types clean
+.PHONY: setup demo test faults check bench load proto types clean
 
 setup: $(VENV)/.dev
 
@@ -46,6 +46,10 @@ types:
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m sotto.bench.speed
+
+# How many live sessions a server carries here, for example: make load ARGS="--sessions 20 --seconds 20"
+load: $(VENV)/.base
+	$(BIN)/python -m sotto.bench.load $(ARGS)
 
 proto: $(VENV)/.dev
 	$(BIN)/python -m sotto.proto.generate

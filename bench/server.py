@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 from sotto.codec.errors import BackendError, ShapeError
 from sotto.service.client import SottoClient
@@ -44,10 +46,25 @@ class RunningServer:
 
     def peak_mb(self) -> float:
         """Most memory the process has held so far (VmHWM), in MB; nan where not known."""
+        return self._memory_mb("VmHWM:")
+
+    def resident_mb(self) -> float:
+        """Memory the process holds now (VmRSS), in MB; nan where not known."""
+        return self._memory_mb("VmRSS:")
+
+    def cpu_s(self) -> float:
+        """Processor seconds the process has used; nan where not known."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        if not stat.exists():
+            return math.nan
+        fields = stat.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # user, system
+
+    def _memory_mb(self, name: str) -> float:
         status = Path(f"/proc/{self.pid}/status")
         if status.exists():
             for line in status.read_text().splitlines():
-                if line.startswith("VmHWM:"):
+                if line.startswith(name):
                     return int(line.split()[1]) * 1024 / 1e6
         return math.nan
 
@@ -86,7 +103,7 @@ def measure_server(bundle: Path, sample_rate: int, audio: Audio, threads: int = 
         RemoteError: A call failed.
         ShapeError: A stream came back with another length.
     """
-    with running_server(bundle, threads) as server, SottoClient(server.address) as client:
+    with running_server(bundle, threads=threads) as server, SottoClient(server.address) as client:
         start_mb = server.peak_mb()
         start = time.perf_counter()
         with ThreadPoolExecutor(SESSIONS) as pool:
@@ -100,13 +117,17 @@ def measure_server(bundle: Path, sample_rate: int, audio: Audio, threads: int = 
 
 
 @contextmanager
-def running_server(bundle: Path, threads: int = 1) -> Iterator[RunningServer]:
+def running_server(bundle: Path, **chosen: Any) -> Iterator[RunningServer]:
     """A server of one model on a free loopback port, stopped at the end of the block.
+
+    Args:
+        bundle: Folder of the model.
+        chosen: Further settings.
 
     Raises:
         BackendError: It did not start; the message has the end of its log.
     """
-    settings = {"address": "127.0.0.1:0", "models": [str(bundle)], "threads": threads}
+    settings = {"address": "127.0.0.1:0", "models": [str(bundle)], **chosen}
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", SERVE, json.dumps(settings)],

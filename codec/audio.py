@@ -12,7 +12,8 @@ from .atomic import atomic_path
 from .errors import AudioError, ShapeError
 from .finite import check_finite
 from .rates import check_sample_rate
-from .resampling import Audio, StreamResampler
+from .resampling import StreamResampler
+from .segments import Audio
 
 __all__ = [
     "Audio",

@@ -1,27 +1,22 @@
 """Hear yourself through the codec: microphone to server to loudspeaker (use headphones).
 
-Needs `pip install 'sotto-codec[microphone]'` and PortAudio.
+Needs `pip install 'sotto-codec[mic]'` and PortAudio.
 
     python examples/microphone.py --address 127.0.0.1:50551 --bitrate 3000
 """
 
 import argparse
-from collections.abc import Iterator
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 
 from sotto.service.client import SottoClient
+from sotto.service.microphone import microphone
 
 SAMPLE_RATE = 24_000
 CHUNK_MS = 40
-
-
-def listen(microphone: "SimpleQueue[np.ndarray | None]") -> Iterator[np.ndarray]:
-    """Chunks of the microphone, float32 [S], until None comes."""
-    while (chunk := microphone.get()) is not None:
-        yield chunk
 
 
 class Loudspeaker:
@@ -55,29 +50,18 @@ def main() -> None:
     parser.add_argument("--bitrate", type=float, default=3000)
     args = parser.parse_args()
 
-    microphone: SimpleQueue[np.ndarray | None] = SimpleQueue()
     loudspeaker = Loudspeaker()
 
-    def exchange(heard: Any, played: Any, count: int, *_: Any) -> None:
-        microphone.put(heard[:, 0].copy())
+    def refill(played: Any, count: int, *_: Any) -> None:
         played[:, 0] = loudspeaker.take(count)
 
-    device = sounddevice.Stream(
-        samplerate=SAMPLE_RATE,
-        blocksize=SAMPLE_RATE * CHUNK_MS // 1000,
-        channels=1,
-        dtype="float32",
-        callback=exchange,
-    )
+    device = sounddevice.OutputStream(SAMPLE_RATE, channels=1, dtype="float32", callback=refill)
     with SottoClient(args.address) as client, device:
         print("speak; Ctrl-C ends")
-        try:
-            for audio in client.stream_transcode(
-                listen(microphone), SAMPLE_RATE, bitrate=args.bitrate
-            ):
+        speech = microphone(SAMPLE_RATE, chunk_ms=CHUNK_MS)
+        with suppress(KeyboardInterrupt):
+            for audio in client.stream_transcode(speech, SAMPLE_RATE, bitrate=args.bitrate):
                 loudspeaker.play(audio)
-        except KeyboardInterrupt:
-            microphone.put(None)
 
 
 if __name__ == "__main__":

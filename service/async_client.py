@@ -1,7 +1,8 @@
 """The Python client for asyncio; `sotto.service.client` offers it beside the plain one."""
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import Any, Final, Generic, Self, TypeVar, Unpack
 
 import grpc
 
@@ -11,6 +12,7 @@ from sotto.proto.v1 import codec_pb2_grpc
 
 from . import client_messages as messages
 from .channel import open_async_channel
+from .client_resume import Journal, Rate, Resume, is_lost, pieces
 from .client_streams import Responses, StreamPlan, decoding, encoding, transcoding
 from .client_types import (
     DEFAULT_ADDRESS,
@@ -40,13 +42,18 @@ class AsyncStream(Generic[T]):
 
     def __init__(
         self,
-        start: Callable[[AsyncIterator[Any]], Any],
+        start: Callable[..., Any],
         plan: Callable[[], Awaitable[StreamPlan[T]]],
         items: Items[Any],
+        resume: Resume | None,
     ) -> None:
-        self._start, self._plan, self._items = start, plan, items
+        self._start, self._make_plan, self._resume = start, plan, resume
+        self._items = _each(items)
+        self._taking: asyncio.Task[Any] | None = None
         self._responses: Responses[T] | None = None
         self._failure: Exception | None = None
+        self._attempt = 0
+        self._cancelled = False
         self._call: Any = None
 
     async def info(self) -> StreamInfo:
@@ -82,6 +89,9 @@ class AsyncStream(Generic[T]):
 
     def cancel(self) -> None:
         """End the call now; harmless if it is over."""
+        self._cancelled = True
+        if self._taking is not None:
+            self._taking.cancel()
         if self._call is not None:
             self._call.cancel()
 
@@ -93,32 +103,81 @@ class AsyncStream(Generic[T]):
 
     async def _begin(self) -> Responses[T]:
         if self._responses is None:
-            plan = await self._plan()
-            self._responses = Responses(plan)
-            self._call = self._start(self._requests(plan))
+            self._plan = await self._make_plan()
+            self._journal = Journal(self._resume, self._plan.units_per_s)
+            self._responses = Responses(self._plan, self._journal)
+            self._open()
         return self._responses
 
-    async def _requests(self, plan: StreamPlan[T]) -> AsyncIterator[Any]:
-        yield plan.first
+    def _open(self) -> None:
+        self._call = self._start(self._requests(*self._journal.begin()))
+
+    async def _requests(self, token: bytes, number: int) -> AsyncIterator[Any]:
+        yield self._plan.first(token)
         try:
-            async for item in _each(self._items):
-                yield plan.request(item)
+            while await self._has(number):
+                item, ask = self._journal.item(number)
+                yield self._plan.request(item)
+                if ask:
+                    yield self._plan.state_request
+                number += 1
         except Exception as error:
             self._failure = error
             self._call.cancel()
 
+    async def _has(self, number: int) -> bool:
+        """Whether there is an item of that number; takes it from the caller if it is new.
+
+        gRPC cancels whoever waits here when a call is lost, and the caller's iterator must not
+        notice: it is asked in a task of its own, whose answer the next call gets.
+        """
+        while not self._journal.has(number):
+            if self._taking is None:
+                self._taking = asyncio.create_task(self._take())
+            taking = self._taking
+            more = await asyncio.shield(taking)
+            if self._taking is taking:
+                self._taking = None
+            if not more:
+                return False
+        return True
+
+    async def _take(self) -> bool:
+        item = await anext(self._items, _END)
+        if item is _END:
+            return False
+        for part in pieces(item, self._plan.longest):
+            self._journal.add(part)
+        return True
+
     async def _receive(self) -> Any:
-        try:
-            response = await self._call.read()
-        except grpc.RpcError as error:
-            raise messages.remote_error(error) from None
-        except BaseException:  # a cancelled call ends as CancelledError
-            if self._failure is not None:
-                raise self._failure from None
-            raise
-        if response is grpc.aio.EOF:
-            raise StopAsyncIteration
-        return response
+        while True:
+            try:
+                response = await self._call.read()
+            except grpc.RpcError as error:
+                await self._again(error)
+                continue
+            except BaseException:  # a cancelled call ends as CancelledError
+                if self._failure is not None:
+                    raise self._failure from None
+                raise
+            self._attempt = 0
+            if response is grpc.aio.EOF:
+                raise StopAsyncIteration
+            return response
+
+    async def _again(self, error: grpc.RpcError) -> None:
+        """Begin the call anew, or raise what ended it."""
+        failed, resume = messages.remote_error(error), self._resume
+        lost = is_lost(failed) and not self._cancelled
+        if resume is None or not lost or self._attempt >= resume.attempts:
+            raise failed from None
+        await asyncio.sleep(resume.wait_s(self._attempt))
+        self._attempt += 1
+        self._open()
+
+
+_END: Final = object()
 
 
 async def _each(items: Items[T]) -> AsyncIterator[T]:
@@ -183,41 +242,51 @@ class AsyncSottoClient:
 
     async def decode(self, codes: Codes, **options: Unpack[DecodeOptions]) -> Decoded:
         """Decode a recording in one message; `DecodeOptions` says what `options` may be."""
-        size = await self._codebook_size(options)
+        size = (await self._info(options)).codebook_size
         request = messages.decode_request(codes, size, options)
         return messages.decoded(await self._unary(self._stub.Decode, request))
 
     def stream_encode(
         self,
-        chunks: Items[Audio],
+        chunks: Items[Audio | Rate],
         sample_rate: int,
         *,
         channels: int = 1,
+        resume: Resume | None = None,
         **options: Unpack[EncodeOptions],
     ) -> AsyncStream[Packet]:
-        """Send chunks of audio of any length as they come; iterate over the packets of codes."""
+        """Send chunks of audio of any length as they come; iterate over the packets of codes.
+
+        A `Rate` between two chunks sets another number of books.
+        """
 
         async def plan() -> StreamPlan[Packet]:
             return encoding(sample_rate, channels, options)
 
-        return AsyncStream(self._stub.StreamingEncode, plan, chunks)
+        return AsyncStream(self._stub.StreamingEncode, plan, chunks, resume)
 
     def stream_decode(
-        self, packets: Items[Packet | Codes], *, channels: int = 1, **options: Unpack[DecodeOptions]
+        self,
+        packets: Items[Packet | Codes],
+        *,
+        channels: int = 1,
+        resume: Resume | None = None,
+        **options: Unpack[DecodeOptions],
     ) -> AsyncStream[Audio]:
         """Send packets of codes, of any depth, as they come; iterate over the audio."""
 
         async def plan() -> StreamPlan[Audio]:
-            return decoding(channels, await self._codebook_size(options), options)
+            return decoding(channels, await self._info(options), options)
 
-        return AsyncStream(self._stub.StreamingDecode, plan, packets)
+        return AsyncStream(self._stub.StreamingDecode, plan, packets, resume)
 
     def stream_transcode(
         self,
-        chunks: Items[Audio],
+        chunks: Items[Audio | Rate],
         sample_rate: int,
         *,
         channels: int = 1,
+        resume: Resume | None = None,
         **options: Unpack[TranscodeOptions],
     ) -> AsyncStream[Audio]:
         """Send chunks of audio; iterate over the audio that a listener would hear."""
@@ -225,11 +294,11 @@ class AsyncSottoClient:
         async def plan() -> StreamPlan[Audio]:
             return transcoding(sample_rate, channels, options)
 
-        return AsyncStream(self._stub.StreamingTranscode, plan, chunks)
+        return AsyncStream(self._stub.StreamingTranscode, plan, chunks, resume)
 
-    async def _codebook_size(self, options: DecodeOptions) -> int:
+    async def _info(self, options: DecodeOptions) -> ModelInfo:
         name = options.get("model", "")
-        return (self._known.get(name) or await self.get_model(name)).codebook_size
+        return self._known.get(name) or await self.get_model(name)
 
     async def _unary(self, method: Any, request: Any) -> Any:
         try:

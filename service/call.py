@@ -77,8 +77,8 @@ class Call:
         self.tally.configured(message.streaming_config)
         return message.streaming_config
 
-    async def payloads(self) -> AsyncIterator[Any]:
-        """Read the later messages of a stream and give their payload, until the client is done.
+    async def payloads(self) -> AsyncIterator[tuple[str, Any]]:
+        """Read the later messages of a stream until the client is done: field and payload of each.
 
         Raises:
             ProtocolError: One is empty or holds another configuration.
@@ -92,7 +92,7 @@ class Call:
                 raise ProtocolError(f"{CONFIG_FIELD} came again; it belongs in the first message")
             payload = getattr(message, field)
             self.tally.received(payload)
-            yield payload
+            yield field, payload
 
     async def request(self) -> Any:
         """Read the only message of a unary call, or the DecodeError that its bytes caused.

@@ -1,8 +1,8 @@
 """The Python client: numpy in, numpy out; `AsyncSottoClient` is the same for asyncio."""
 
 from collections.abc import Callable, Iterable, Iterator
-from threading import Event
-from typing import Any, Generic, Self, TypeVar, Unpack
+from threading import Event, Lock
+from typing import Any, Final, Generic, Self, TypeVar, Unpack
 
 import grpc
 
@@ -13,6 +13,7 @@ from sotto.proto.v1 import codec_pb2_grpc
 from . import client_messages as messages
 from .async_client import AsyncSottoClient, AsyncStream
 from .channel import open_channel
+from .client_resume import Journal, Rate, Resume, is_lost, pieces
 from .client_streams import Responses, StreamPlan, decoding, encoding, transcoding
 from .client_types import (
     DEFAULT_ADDRESS,
@@ -36,7 +37,9 @@ __all__ = [
     "Decoded",
     "Encoded",
     "Packet",
+    "Rate",
     "RemoteError",
+    "Resume",
     "SottoClient",
     "Stream",
     "StreamInfo",
@@ -50,17 +53,31 @@ class Stream(Generic[T]):
     """The results of a streaming call, as they come; leaving its `with` block ends the call.
 
     What is sent is taken from the caller's iterable in a thread of its own, no faster than the
-    server reads; what that iterable raises is raised here.
+    server reads; what that iterable raises is raised here. With `Resume` a call that was lost is
+    begun again where it was.
     """
 
     def __init__(
-        self, start: Callable[[Iterator[Any]], Any], plan: StreamPlan[T], items: Iterable[Any]
+        self,
+        start: Callable[..., Any],
+        plan: StreamPlan[T],
+        items: Iterable[Any],
+        resume: Resume | None,
     ) -> None:
-        self._responses = Responses(plan)
+        self._start, self._plan, self._resume = start, plan, resume
+        self._items = (part for item in items for part in pieces(item, plan.longest))
+        self._journal = Journal(resume, plan.units_per_s)
+        self._taking = Lock()  # of the caller's items: the thread of a lost call may still wait
+        self._responses = Responses(plan, self._journal)
         self._failure: Exception | None = None
-        self._started = Event()
-        self._call = start(self._requests(plan, items))
-        self._started.set()
+        self._attempt = 0
+        self._cancelled = Event()
+        self._begin()
+
+    def _begin(self) -> None:
+        started = Event()
+        self._call = self._start(self._requests(*self._journal.begin(), started))
+        started.set()
 
     @property
     def info(self) -> StreamInfo:
@@ -94,6 +111,7 @@ class Stream(Generic[T]):
 
     def cancel(self) -> None:
         """End the call now; harmless if it is over."""
+        self._cancelled.set()
         self._call.cancel()
 
     def __enter__(self) -> Self:
@@ -102,23 +120,54 @@ class Stream(Generic[T]):
     def __exit__(self, *_: object) -> None:
         self.cancel()
 
-    def _requests(self, plan: StreamPlan[T], items: Iterable[Any]) -> Iterator[Any]:
-        yield plan.first
+    def _requests(self, token: bytes, number: int, started: Event) -> Iterator[Any]:
+        yield self._plan.first(token)
         try:
-            for item in items:
-                yield plan.request(item)
+            while self._has(number):
+                item, ask = self._journal.item(number)
+                yield self._plan.request(item)
+                if ask:
+                    yield self._plan.state_request
+                number += 1
         except Exception as error:
             self._failure = error
-            self._started.wait()
+            started.wait()
             self._call.cancel()
 
+    def _has(self, number: int) -> bool:
+        """Whether there is an item of that number; takes it from the caller if it is new."""
+        with self._taking:
+            if not self._journal.has(number):
+                item = next(self._items, _END)
+                if item is _END:
+                    return False
+                self._journal.add(item)
+            return True
+
     def _receive(self) -> Any:
-        try:
-            return next(self._call)
-        except grpc.RpcError as error:
-            if self._failure is not None:
-                raise self._failure from None
-            raise messages.remote_error(error) from None
+        while True:
+            try:
+                response = next(self._call)
+                self._attempt = 0
+                return response
+            except grpc.RpcError as error:
+                if self._failure is not None:
+                    raise self._failure from None
+                self._again(error)
+
+    def _again(self, error: grpc.RpcError) -> None:
+        """Begin the call anew, or raise what ended it."""
+        failed = messages.remote_error(error)
+        resume = self._resume
+        lost = is_lost(failed) and not self._cancelled.is_set()
+        if resume is None or not lost or self._attempt >= resume.attempts:
+            raise failed from None
+        self._cancelled.wait(resume.wait_s(self._attempt))
+        self._attempt += 1
+        self._begin()
+
+
+_END: Final = object()
 
 
 class SottoClient:
@@ -173,48 +222,54 @@ class SottoClient:
 
     def decode(self, codes: Codes, **options: Unpack[DecodeOptions]) -> Decoded:
         """Decode a recording in one message; `DecodeOptions` says what `options` may be."""
-        size = self._codebook_size(options)
+        size = self._info(options).codebook_size
         request = messages.decode_request(codes, size, options)
         return messages.decoded(self._unary(self._stub.Decode, request))
 
     def stream_encode(
         self,
-        chunks: Iterable[Audio],
+        chunks: Iterable[Audio | Rate],
         sample_rate: int,
         *,
         channels: int = 1,
+        resume: Resume | None = None,
         **options: Unpack[EncodeOptions],
     ) -> Stream[Packet]:
-        """Send chunks of audio of any length as they come; iterate over the packets of codes."""
+        """Send chunks of audio of any length as they come; iterate over the packets of codes.
+
+        A `Rate` between two chunks sets another number of books.
+        """
         plan = encoding(sample_rate, channels, options)
-        return Stream(self._stub.StreamingEncode, plan, chunks)
+        return Stream(self._stub.StreamingEncode, plan, chunks, resume)
 
     def stream_decode(
         self,
         packets: Iterable[Packet | Codes],
         *,
         channels: int = 1,
+        resume: Resume | None = None,
         **options: Unpack[DecodeOptions],
     ) -> Stream[Audio]:
         """Send packets of codes, of any depth, as they come; iterate over the audio."""
-        plan = decoding(channels, self._codebook_size(options), options)
-        return Stream(self._stub.StreamingDecode, plan, packets)
+        plan = decoding(channels, self._info(options), options)
+        return Stream(self._stub.StreamingDecode, plan, packets, resume)
 
     def stream_transcode(
         self,
-        chunks: Iterable[Audio],
+        chunks: Iterable[Audio | Rate],
         sample_rate: int,
         *,
         channels: int = 1,
+        resume: Resume | None = None,
         **options: Unpack[TranscodeOptions],
     ) -> Stream[Audio]:
         """Send chunks of audio; iterate over the audio that a listener would hear."""
         plan = transcoding(sample_rate, channels, options)
-        return Stream(self._stub.StreamingTranscode, plan, chunks)
+        return Stream(self._stub.StreamingTranscode, plan, chunks, resume)
 
-    def _codebook_size(self, options: DecodeOptions) -> int:
+    def _info(self, options: DecodeOptions) -> ModelInfo:
         name = options.get("model", "")
-        return (self._known.get(name) or self.get_model(name)).codebook_size
+        return self._known.get(name) or self.get_model(name)
 
     def _unary(self, method: Any, request: Any) -> Any:
         try:

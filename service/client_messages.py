@@ -32,6 +32,9 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 30_000),  # so that a server that vanished is noticed
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.http2.ping_timeout_ms", 20_000),  # by default a minute, and it decides
+    ("grpc.initial_reconnect_backoff_ms", 100),  # so that a resumed stream is back soon
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 
 
@@ -136,7 +139,8 @@ def codes_message(
 def message_packet(packet: pb.CodesPacket, config: pb.ResolvedConfig) -> Packet:
     """Codes int64 [C, K, n] from what came."""
     info, channels = model_info(config.model), config.audio_channel_count
-    codes = packet_codes(packet, info, config.num_codebooks, channels, packed=True)
+    books = info.num_codebooks  # a packet says how many it has; a rate change may have raised them
+    codes = packet_codes(packet, info, books, channels, packed=True)
     return Packet(codes, packet.first_frame)
 
 

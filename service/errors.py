@@ -24,6 +24,10 @@ class NotConfiguredError(ProtocolError):
     """Payload came before the configuration."""
 
 
+class ResumeError(ProtocolError):
+    """A resume token that is not ours, was changed, or belongs to another stream's settings."""
+
+
 class LimitError(CodecError, RuntimeError):
     """The call is too large or too long, or the server is full."""
 

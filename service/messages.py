@@ -104,6 +104,18 @@ def packet_pieces(
 
     A large packet then never unfolds in memory as a whole. At least one piece comes, if empty.
     """
+    K = check_packet(packet, info, num_codebooks, channels, packed)
+    return _pieces(packet, K, info.codebook_size, packed, piece_frames)
+
+
+def check_packet(
+    packet: pb.CodesPacket, info: ModelInfo, num_codebooks: int, channels: int, packed: bool
+) -> int:
+    """Refuse a packet whose parts contradict each other; gives the books it carries.
+
+    Raises:
+        CodecError: It does not hold what it says, or not what the call has.
+    """
     K = packet.num_codebooks or num_codebooks
     if not 1 <= K <= num_codebooks:
         raise CodesError(f"a packet of {K} books; this call has 1 to {num_codebooks}")
@@ -114,7 +126,7 @@ def packet_pieces(
     bits = info.bits_per_code if packed else 0
     for channel in packet.channels:
         _check_length(channel, K * packet.num_frames, bits)
-    return _pieces(packet, K, info.codebook_size, packed, piece_frames)
+    return K
 
 
 def _pieces(

@@ -31,8 +31,10 @@ class Models:
 
         Raises:
             BundleError: One cannot be found or loaded.
+            BackendError: The provider is not there; nothing else takes its place.
         """
-        return cls(Codec.load(model, threads=settings.threads) for model in settings.models)
+        threads, provider = settings.threads, settings.provider
+        return cls(Codec.load(m, threads=threads, provider=provider) for m in settings.models)
 
     def __iter__(self) -> Iterator[Codec]:
         return iter(self._by_name.values())

@@ -1,7 +1,10 @@
 """Cuts what came in one message into pieces of about a second, each a short step for a worker."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+import numpy as np
+
+from sotto.codec.errors import CodecError
 from sotto.proto.v1 import codec_pb2 as pb
 
 from .errors import ProtocolError
@@ -43,3 +46,29 @@ def codes_pieces(packet: pb.CodesPacket, plan: DecodePlan, next_frame: int) -> I
     return packet_pieces(
         packet, plan.codec.info, plan.num_codebooks, plan.audio.channels, plan.packed, second
     )
+
+
+def joined_codes(
+    packets: Iterable[pb.CodesPacket], plan: DecodePlan, next_frame: int
+) -> Iterator[Codes]:
+    """Packets in a row as codes int64 [C, k, n], neighbours of equal depth together.
+
+    Raises:
+        CodecError: As `codes_pieces`, once all codes before it were given.
+    """
+    waiting: list[Codes] = []
+    try:
+        for packet in packets:
+            for codes in codes_pieces(packet, plan, next_frame):
+                next_frame += codes.shape[2]
+                full = sum(c.shape[2] for c in waiting) >= plan.codec.info.frame_rate
+                if waiting and (full or codes.shape[1] != waiting[0].shape[1]):
+                    yield np.concatenate(waiting, axis=2)
+                    waiting = []
+                waiting.append(codes)
+    except CodecError:
+        if waiting:
+            yield np.concatenate(waiting, axis=2)
+        raise
+    if waiting:
+        yield np.concatenate(waiting, axis=2)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sotto.codec.errors import CodesError, ConfigError
+from sotto.codec.info import ModelInfo
 from sotto.codec.rates import check_sample_rate
 from sotto.export.runtime import Codec
 from sotto.proto.v1 import codec_pb2 as pb
@@ -145,6 +146,22 @@ class Planner:
                 f"{self._settings.max_channels}"
             )
         return audio
+
+
+def books(info: ModelInfo, change: pb.RateChange) -> int:
+    """Books that a client asks for in the middle of a stream.
+
+    Raises:
+        ConfigError: It asks for nothing.
+        CodesError: The model does not offer it.
+    """
+    asked = change.WhichOneof("rate")
+    if asked is None:
+        raise ConfigError("rate_change is empty; expected bitrate or num_codebooks")
+    return info.choose_num_codebooks(
+        change.num_codebooks if asked == "num_codebooks" else None,
+        change.bitrate if asked == "bitrate" else None,
+    )
 
 
 def input_encoding(config: pb.EncodeConfig) -> RawFormat | Container:

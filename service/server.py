@@ -16,12 +16,14 @@ from sotto.proto.v1.codec_pb2_grpc import add_SpeechCodecServicer_to_server
 
 from .addresses import is_loopback
 from .calls import Calls
+from .engine import Engine
 from .gate import Gate
 from .health_port import HealthPort
 from .logs import LogWriter
 from .metrics import Metrics, MetricsPort
 from .models import Models
 from .print_config import unknown_variables
+from .resume_tokens import TokenSealer, read_key
 from .servicer import SpeechCodecServicer
 from .session_log import SessionLog
 from .settings import Settings, load_settings
@@ -61,6 +63,8 @@ class Server:
         self._models = models or Models.load(settings)
         self._worker = Worker(settings.workers)
         self.metrics = Metrics()
+        self._engine = Engine(self._models, settings, self._worker, self.metrics)
+        self._sealer = TokenSealer(read_key(settings.resume_key_file))
         self._calls = Calls(settings, self._worker, (self.metrics, SessionLog()), self._tokens)
         self._health_port: HealthPort | None = None
         self._metrics_port: MetricsPort | None = None
@@ -84,7 +88,9 @@ class Server:
             options=_options(settings),
             maximum_concurrent_rpcs=settings.max_sessions + SPARE_CALLS,
         )
-        servicer = SpeechCodecServicer(self._models, settings, self._calls)
+        servicer = SpeechCodecServicer(
+            self._models, settings, self._calls, self._engine, self._sealer
+        )
         add_SpeechCodecServicer_to_server(servicer, self._server)  # type: ignore[no-untyped-call]
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = [SERVICE, health.SERVICE_NAME]
@@ -131,6 +137,7 @@ class Server:
             logger.warning("a health watcher does not read; it will not see NOT_SERVING")
         await self._calls.drain(self._settings.drain_grace_s if grace_s is None else grace_s)
         await self._server.stop(_ABORT_S)
+        self._engine.close()
         if self._health_port is not None:
             await self._health_port.stop(_ABORT_S)
         if self._metrics_port is not None:
@@ -144,6 +151,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes + 4096),  # and its totals
         ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message stays small
+        ("grpc.http2.bdp_probe", 0),  # or a window grows to megabytes: a stream's queue is ours
         ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server on it
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_time_ms", round(settings.keepalive_s * 1000)),

@@ -1,9 +1,12 @@
-"""One stream's state: samples to codes, codes to samples, at any rate and for several channels.
+"""One call's streams: samples to codes, codes to samples, at any rate and for several channels.
 
-Nothing here knows of protobuf, gRPC or the event loop; every method is plain, blocking work.
+Nothing here knows of protobuf or gRPC. The model's steps are shared with all other sessions; the
+rest is numpy and soxr, done at once for a live chunk and in a worker thread for a long one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,36 +15,82 @@ from sotto.codec.audio import StreamResampler
 from sotto.codec.errors import CodesError
 from sotto.codec.info import ModelInfo
 from sotto.codec.rates import rescale
-from sotto.export.streams import StreamDecoder, StreamEncoder
+from sotto.export.framing import DecodeFraming, EncodeFraming
 
+from .engine import Engine
 from .errors import LimitError
 from .formats import Audio
 from .plans import DecodePlan, EncodePlan
+from .scheduler import Lane
 
 Codes = npt.NDArray[np.int64]
+T = TypeVar("T")
+_SHORT: Final = 8192  # samples whose resampling is cheaper than the way to another thread
 
 
-class EncodeSession:
-    """Audio of one call to codes.
+class _Session:
+    """What both directions share.
 
     Attributes:
-        num_samples: Samples taken so far, per channel, at the rate of the audio.
-        num_frames: Frames given back so far.
-        num_codes: Codes given back so far, all books and channels.
+        num_samples: Samples on the side of the audio so far, per channel, at its rate.
+        num_frames: Frames on the side of the codes so far.
+        num_codes: Codes so far, all books and channels.
+        lane: Its way through the model.
     """
 
-    def __init__(self, plan: EncodePlan, max_audio_s: float) -> None:
-        """Start a stream that may hold `max_audio_s` seconds."""
-        rate, channels = plan.audio.sample_rate, range(plan.channels)
-        self._mix_down, self._max_audio_s = plan.mix_down, max_audio_s
-        self._max_samples = max_audio_s * rate
-        self._resamplers = [StreamResampler(rate, plan.codec.info.sample_rate) for _ in channels]
-        self._encoders = [StreamEncoder(plan.codec, plan.num_codebooks) for _ in channels]
+    def __init__(self, engine: Engine, lane: Lane) -> None:
+        self._engine, self.lane = engine, lane
+        self._own_s = 0.0
         self.num_samples = 0
         self.num_frames = 0
         self.num_codes = 0
 
-    def push(self, audio: Audio) -> Codes:
+    @property
+    def busy_s(self) -> float:
+        """Seconds of work so far."""
+        return self._own_s + self.lane.busy_s
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lane.close()
+
+    async def _do(self, size: int, work: Callable[..., T], *args: Any) -> T:
+        """Do `work`, which handles `size` samples, at once or in a thread."""
+        if size <= _SHORT:
+            return self._timed(work, *args)
+        return await self._engine.worker.run(lambda: self._timed(work, *args))
+
+    def _timed(self, work: Callable[..., T], *args: Any) -> T:
+        start = perf_counter()
+        try:
+            return work(*args)
+        finally:
+            self._own_s += perf_counter() - start
+
+
+class EncodeSession(_Session):
+    """Audio of one call to codes; use it in a `with` block.
+
+    Attributes:
+        num_codebooks: Books that the frames to come have; may be changed between chunks.
+    """
+
+    def __init__(
+        self, engine: Engine, plan: EncodePlan, max_audio_s: float, *, bulk: bool = False
+    ) -> None:
+        """Start a stream that may hold `max_audio_s` seconds; `bulk` lets live streams go first."""
+        super().__init__(engine, engine.encoder(plan.codec, plan.channels, bulk=bulk))
+        self._plan, self._info, self._max_audio_s = plan, plan.codec.info, max_audio_s
+        rate, channels = plan.audio.sample_rate, range(plan.channels)
+        self.resamplers = [
+            StreamResampler(rate, self._info.sample_rate, resumable=True) for _ in channels
+        ]
+        self.framings = [EncodeFraming(self._info) for _ in channels]
+        self.num_codebooks = plan.num_codebooks
+
+    async def push(self, audio: Audio) -> Codes:
         """Take audio float32 [S, C]; give the frames that are ready, int64 [C, K, n].
 
         Raises:
@@ -49,85 +98,95 @@ class EncodeSession:
             AudioError: A sample is not finite.
         """
         self.num_samples += len(audio)
-        if self.num_samples > self._max_samples:
+        if self.num_samples > self._max_audio_s * self._plan.audio.sample_rate:
             raise LimitError(f"the audio is over {self._max_audio_s:g} s, this server's limit")
-        if self._mix_down:
-            audio = audio.mean(axis=1, keepdims=True, dtype=np.float32)
-        return self._gather(
-            encoder.push(resampler.push(channel))
-            for channel, resampler, encoder in zip(
-                np.ascontiguousarray(audio.T), self._resamplers, self._encoders, strict=True
-            )
-        )
+        return await self._encode(await self._do(audio.size, self._frames, audio))
 
-    def flush(self) -> Codes:
+    async def flush(self) -> Codes:
         """End the stream; give the remaining frames, int64 [C, K, n]."""
-        tails = []
-        for resampler, encoder in zip(self._resamplers, self._encoders, strict=True):
-            codes = encoder.push(resampler.flush())
-            tails.append(np.concatenate([codes, encoder.flush()], axis=1))
-        return self._gather(tails)
+        return await self._encode(await self._do(0, self._last_frames))
 
-    def _gather(self, channels: Iterable[Codes]) -> Codes:
-        codes = np.stack(list(channels))
-        self.num_frames += codes.shape[2]
+    def _frames(self, audio: Audio) -> Audio:
+        """Whole frames of the model's audio, [C, n * frame_size]."""
+        if self._plan.mix_down:
+            audio = audio.mean(axis=1, keepdims=True, dtype=np.float32)
+        rows = zip(np.ascontiguousarray(audio.T), self.resamplers, self.framings, strict=True)
+        return np.stack([framing.push(filter_.push(row)) for row, filter_, framing in rows])
+
+    def _last_frames(self) -> Audio:
+        tails = []
+        for resampler, framing in zip(self.resamplers, self.framings, strict=True):
+            full = framing.push(resampler.flush())
+            tails.append(np.concatenate([full, framing.flush()]))
+        return np.stack(tails)
+
+    async def _encode(self, audio: Audio) -> Codes:
+        frames, books = audio.shape[1] // self._info.frame_size, self.num_codebooks
+        parts = await self.lane.run(audio[:, None], frames)
+        none = np.zeros((len(audio), books, 0), np.int64)
+        codes = np.concatenate([none, *(part[:, :books] for part in parts)], axis=2)
+        self.num_frames += frames
         self.num_codes += codes.size
         return codes
 
 
-class DecodeSession:
-    """Codes of one call to audio.
+class DecodeSession(_Session):
+    """Codes of one call to audio; use it in a `with` block."""
 
-    Attributes:
-        num_samples: Samples given back so far, per channel, at the rate of the audio.
-        num_frames: Frames taken so far.
-        num_codes: Codes taken so far, all books and channels.
-    """
-
-    def __init__(self, plan: DecodePlan, max_audio_s: float) -> None:
-        """Start a stream that may hold `max_audio_s` seconds."""
+    def __init__(
+        self, engine: Engine, plan: DecodePlan, max_audio_s: float, *, bulk: bool = False
+    ) -> None:
+        """Start a stream that may hold `max_audio_s` seconds; `bulk` lets live streams go first."""
         channels = range(plan.audio.channels)
+        super().__init__(engine, engine.decoder(plan.codec, plan.audio.channels, bulk=bulk))
         self._info: ModelInfo = plan.codec.info
         self._rate, self._max_audio_s = plan.audio.sample_rate, max_audio_s
-        self._decoders = [StreamDecoder(plan.codec) for _ in channels]
-        self._resamplers = [StreamResampler(self._info.sample_rate, self._rate) for _ in channels]
         self._wanted = plan.num_samples
-        self.num_samples = 0
-        self.num_frames = 0
-        self.num_codes = 0
+        self.framings = [DecodeFraming(self._info) for _ in channels]
+        self.resamplers = [
+            StreamResampler(self._info.sample_rate, self._rate, resumable=True) for _ in channels
+        ]
 
     def expect(self, num_samples: int) -> None:
         """Say how long the audio is, at any time before `flush`."""
         self._wanted = num_samples
 
-    def push(self, codes: Codes) -> Audio:
+    async def push(self, codes: Codes) -> Audio:
         """Take whole frames, int64 [C, k, n]; give the audio that is ready, float32 [S, C].
 
         Raises:
             LimitError: The stream is longer than allowed.
             CodesError: A code is out of range.
         """
-        self.num_frames += codes.shape[2]
-        self.num_codes += codes.size
-        if self.num_frames * self._info.frame_size > self._max_audio_s * self._info.sample_rate:
+        frames = codes.shape[2]
+        if (self.num_frames + frames) / self._info.frame_rate > self._max_audio_s:
             raise LimitError(f"the codes are over {self._max_audio_s:g} s, this server's limit")
-        heard = (decoder.push(c) for decoder, c in zip(self._decoders, codes, strict=True))
-        return self._take(
-            resampler.push(audio) for audio, resampler in zip(heard, self._resamplers, strict=True)
-        )
+        books = np.stack([f.push(c) for f, c in zip(self.framings, codes, strict=True)])
+        self.num_frames += frames
+        self.num_codes += codes.size
+        parts = await self.lane.run(books, frames)
+        none = np.zeros((len(codes), 1, 0), np.float32)
+        audio = np.concatenate([none, *parts], axis=2)[:, 0]
+        return await self._do(audio.size, self._heard, audio)
 
-    def flush(self) -> Audio:
+    async def flush(self) -> Audio:
         """End the stream; give the remaining audio, float32 [S, C].
 
         Raises:
             CodesError: There are too few frames for the length that was announced.
         """
         self._check_frames()
-        tails = []
-        for decoder, resampler in zip(self._decoders, self._resamplers, strict=True):
-            decoder.flush()
-            tails.append(resampler.flush(self._wanted))
-        return self._take(tails)
+        return await self._do(0, self._last_audio)
+
+    def _heard(self, audio: Audio) -> Audio:
+        """The model's audio [C, S] as it is played."""
+        rows = zip(audio, self.framings, self.resamplers, strict=True)
+        return self._take([filter_.push(framing.heard(row)) for row, framing, filter_ in rows])
+
+    def _last_audio(self) -> Audio:
+        for framing in self.framings:
+            framing.flush()
+        return self._take([resampler.flush(self._wanted) for resampler in self.resamplers])
 
     def _check_frames(self) -> None:
         if not self._wanted:
@@ -141,8 +200,8 @@ class DecodeSession:
                 f"{self.num_frames}"
             )
 
-    def _take(self, channels: Iterable[Audio]) -> Audio:
-        audio = np.stack(list(channels), axis=1)
+    def _take(self, channels: Sequence[Audio]) -> Audio:
+        audio = np.stack(channels, axis=1)
         if self._wanted is not None:
             audio = audio[: max(0, self._wanted - self.num_samples)]
         self.num_samples += len(audio)
@@ -150,26 +209,40 @@ class DecodeSession:
 
 
 class TranscodeSession:
-    """Audio of one call to the audio that a listener would hear."""
+    """Audio of one call to the audio that a listener would hear; use it in a `with` block."""
 
-    def __init__(self, plan: EncodePlan, output: DecodePlan, max_audio_s: float) -> None:
+    def __init__(
+        self, engine: Engine, plan: EncodePlan, output: DecodePlan, max_audio_s: float
+    ) -> None:
         """Start a stream that may hold `max_audio_s` seconds."""
         self._rates = plan.audio.sample_rate, output.audio.sample_rate
-        self.encoder = EncodeSession(plan, max_audio_s)
-        self.decoder = DecodeSession(output, max_audio_s + 1)  # the last frames reach further
+        self.encoder = EncodeSession(engine, plan, max_audio_s)
+        self.decoder = DecodeSession(engine, output, max_audio_s + 1)  # the last frames reach on
 
-    def push(self, audio: Audio) -> tuple[Codes, Audio]:
+    @property
+    def busy_s(self) -> float:
+        """Seconds of work so far."""
+        return self.encoder.busy_s + self.decoder.busy_s
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.encoder.__exit__()
+        self.decoder.__exit__()
+
+    async def push(self, audio: Audio) -> tuple[Codes, Audio]:
         """Take audio float32 [S, C]; give codes int64 [C, K, n] and audio float32 [S', C].
 
         Raises:
             LimitError: The stream is longer than allowed.
         """
-        codes = self.encoder.push(audio)
-        return codes, self.decoder.push(codes)
+        codes = await self.encoder.push(audio)
+        return codes, await self.decoder.push(codes)
 
-    def flush(self) -> tuple[Codes, Audio]:
+    async def flush(self) -> tuple[Codes, Audio]:
         """End the stream; all audio given back is then exactly as long as what came in."""
         sent_rate, heard_rate = self._rates
-        codes = self.encoder.flush()
+        codes = await self.encoder.flush()
         self.decoder.expect(rescale(self.encoder.num_samples, sent_rate, heard_rate))
-        return codes, np.concatenate([self.decoder.push(codes), self.decoder.flush()])
+        return codes, np.concatenate([await self.decoder.push(codes), await self.decoder.flush()])

@@ -37,6 +37,13 @@ class Settings(BaseSettings):
             the first is the default.
         threads: Threads that onnxruntime may use for one step.
         workers: Steps that may run at the same time.
+        provider: What runs the models: cpu, or cuda where onnxruntime has it.
+        max_batch: Mono streams that share one step of a model.
+        max_wait_ms: How long the first of them waits for others while a worker is free.
+        max_queued_s: Audio that a stream may have sent ahead of its results, and the longest audio
+            of one of its messages; beyond it flow control holds the client back.
+        resume_key_file: File of at least 32 secret bytes, shared by all servers that shall resume
+            each other's streams; without it a server resumes only its own.
         max_message_bytes: Largest message in either direction.
         max_sessions: Coding calls, streams and unary together, in progress at once.
         max_sessions_per_peer: Those of one client: a token, a client certificate or an IP
@@ -69,6 +76,11 @@ class Settings(BaseSettings):
     models: Annotated[tuple[str, ...], NoDecode, Field(min_length=1)] = ("speech-24khz",)
     threads: Count = 1
     workers: Count = Field(default_factory=lambda: os.cpu_count() or 1)
+    provider: Literal["cpu", "cuda"] = "cpu"
+    max_batch: Count = 64
+    max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
+    max_queued_s: Seconds = 30.0
+    resume_key_file: Path | None = None
     max_message_bytes: Annotated[int, Field(ge=4096, le=1 << 30)] = 16 << 20
     max_sessions: Count = 64
     max_sessions_per_peer: Annotated[int, Field(ge=0)] = 0

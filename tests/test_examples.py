@@ -4,7 +4,6 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
-from queue import SimpleQueue
 
 import numpy as np
 import soundfile
@@ -32,12 +31,8 @@ def test_a_file_is_streamed_and_comes_back_with_its_length(tiny_bundle, tmp_path
     assert (audio.shape, rate) == ((8000, 2), 16_000)
 
 
-def test_the_microphone_example_passes_on_what_it_hears_and_fills_gaps_with_silence():
+def test_the_microphone_example_fills_gaps_with_silence():
     example = runpy.run_path(str(EXAMPLES / "microphone.py"))
-    microphone = SimpleQueue()
-    for item in (np.ones(3), np.zeros(2), None):
-        microphone.put(item)
-    assert [len(chunk) for chunk in example["listen"](microphone)] == [3, 2]
     loudspeaker = example["Loudspeaker"]()
     loudspeaker.play(np.arange(1, 6, dtype=np.float32)[np.newaxis])
     assert loudspeaker.take(3).tolist() == [1, 2, 3]

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from .config import LossConfig
 
-
 FLOOR = 1e-5  # of magnitudes, below which nothing is heard
 
 
@@ -118,9 +117,7 @@ class ReconstructionLoss(nn.Module):
             return set(windows)
         return {windows[i] for i in torch.randperm(len(windows), generator=random)[:count]}
 
-    def _mel(
-        self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _mel(self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor) -> tuple[Tensor, Tensor]:
         """The ``mel`` and the ``envelope`` distance."""
         filters, edge = self.get_buffer(f"mel_{size}"), self.get_buffer(f"edge_{size}")
         kept = edge[None] <= bandwidth_hz[:, None] + 1  # [B, bands]

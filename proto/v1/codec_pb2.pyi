@@ -80,7 +80,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., identity: _Optional[str] = ..., sample_rate_hertz: _Optional[int] = ..., frame_size: _Optional[int] = ..., frame_rate: _Optional[float] = ..., num_codebooks: _Optional[int] = ..., codebook_size: _Optional[int] = ..., bits_per_code: _Optional[int] = ..., delay_samples: _Optional[int] = ..., latency_ms: _Optional[float] = ..., bitrates: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class EncodeConfig(_message.Message):
-    __slots__ = ("model", "identity", "encoding", "sample_rate_hertz", "audio_channel_count", "mix_down", "bitrate", "num_codebooks", "token_format")
+    __slots__ = ("model", "identity", "encoding", "sample_rate_hertz", "audio_channel_count", "mix_down", "bitrate", "num_codebooks", "token_format", "resume_token")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +90,7 @@ class EncodeConfig(_message.Message):
     BITRATE_FIELD_NUMBER: _ClassVar[int]
     NUM_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FORMAT_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     model: str
     identity: str
     encoding: AudioEncoding
@@ -99,10 +100,11 @@ class EncodeConfig(_message.Message):
     bitrate: float
     num_codebooks: int
     token_format: TokenFormat
-    def __init__(self, model: _Optional[str] = ..., identity: _Optional[str] = ..., encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., mix_down: _Optional[bool] = ..., bitrate: _Optional[float] = ..., num_codebooks: _Optional[int] = ..., token_format: _Optional[_Union[TokenFormat, str]] = ...) -> None: ...
+    resume_token: bytes
+    def __init__(self, model: _Optional[str] = ..., identity: _Optional[str] = ..., encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., mix_down: _Optional[bool] = ..., bitrate: _Optional[float] = ..., num_codebooks: _Optional[int] = ..., token_format: _Optional[_Union[TokenFormat, str]] = ..., resume_token: _Optional[bytes] = ...) -> None: ...
 
 class DecodeConfig(_message.Message):
-    __slots__ = ("model", "identity", "encoding", "sample_rate_hertz", "audio_channel_count", "num_codebooks", "token_format", "num_samples")
+    __slots__ = ("model", "identity", "encoding", "sample_rate_hertz", "audio_channel_count", "num_codebooks", "token_format", "num_samples", "resume_token")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +113,7 @@ class DecodeConfig(_message.Message):
     NUM_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FORMAT_FIELD_NUMBER: _ClassVar[int]
     NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     model: str
     identity: str
     encoding: AudioEncoding
@@ -119,22 +122,25 @@ class DecodeConfig(_message.Message):
     num_codebooks: int
     token_format: TokenFormat
     num_samples: int
-    def __init__(self, model: _Optional[str] = ..., identity: _Optional[str] = ..., encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., num_codebooks: _Optional[int] = ..., token_format: _Optional[_Union[TokenFormat, str]] = ..., num_samples: _Optional[int] = ...) -> None: ...
+    resume_token: bytes
+    def __init__(self, model: _Optional[str] = ..., identity: _Optional[str] = ..., encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., num_codebooks: _Optional[int] = ..., token_format: _Optional[_Union[TokenFormat, str]] = ..., num_samples: _Optional[int] = ..., resume_token: _Optional[bytes] = ...) -> None: ...
 
 class TranscodeConfig(_message.Message):
-    __slots__ = ("encode", "output_encoding", "output_sample_rate_hertz", "return_codes")
+    __slots__ = ("encode", "output_encoding", "output_sample_rate_hertz", "return_codes", "resume_token")
     ENCODE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_ENCODING_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
     RETURN_CODES_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
     encode: EncodeConfig
     output_encoding: AudioEncoding
     output_sample_rate_hertz: int
     return_codes: bool
-    def __init__(self, encode: _Optional[_Union[EncodeConfig, _Mapping]] = ..., output_encoding: _Optional[_Union[AudioEncoding, str]] = ..., output_sample_rate_hertz: _Optional[int] = ..., return_codes: _Optional[bool] = ...) -> None: ...
+    resume_token: bytes
+    def __init__(self, encode: _Optional[_Union[EncodeConfig, _Mapping]] = ..., output_encoding: _Optional[_Union[AudioEncoding, str]] = ..., output_sample_rate_hertz: _Optional[int] = ..., return_codes: _Optional[bool] = ..., resume_token: _Optional[bytes] = ...) -> None: ...
 
 class ResolvedConfig(_message.Message):
-    __slots__ = ("model", "audio_channel_count", "num_codebooks", "bitrate", "token_format", "encoding", "sample_rate_hertz", "request_id")
+    __slots__ = ("model", "audio_channel_count", "num_codebooks", "bitrate", "token_format", "encoding", "sample_rate_hertz", "request_id", "num_samples", "num_frames")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     AUDIO_CHANNEL_COUNT_FIELD_NUMBER: _ClassVar[int]
     NUM_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
@@ -143,6 +149,8 @@ class ResolvedConfig(_message.Message):
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HERTZ_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    NUM_FRAMES_FIELD_NUMBER: _ClassVar[int]
     model: Model
     audio_channel_count: int
     num_codebooks: int
@@ -151,7 +159,33 @@ class ResolvedConfig(_message.Message):
     encoding: AudioEncoding
     sample_rate_hertz: int
     request_id: str
-    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., audio_channel_count: _Optional[int] = ..., num_codebooks: _Optional[int] = ..., bitrate: _Optional[float] = ..., token_format: _Optional[_Union[TokenFormat, str]] = ..., encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+    num_samples: int
+    num_frames: int
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., audio_channel_count: _Optional[int] = ..., num_codebooks: _Optional[int] = ..., bitrate: _Optional[float] = ..., token_format: _Optional[_Union[TokenFormat, str]] = ..., encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., request_id: _Optional[str] = ..., num_samples: _Optional[int] = ..., num_frames: _Optional[int] = ...) -> None: ...
+
+class RateChange(_message.Message):
+    __slots__ = ("bitrate", "num_codebooks")
+    BITRATE_FIELD_NUMBER: _ClassVar[int]
+    NUM_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
+    bitrate: float
+    num_codebooks: int
+    def __init__(self, bitrate: _Optional[float] = ..., num_codebooks: _Optional[int] = ...) -> None: ...
+
+class StateRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ResumeState(_message.Message):
+    __slots__ = ("token", "num_samples", "num_frames", "num_output_samples")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    NUM_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    NUM_OUTPUT_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    token: bytes
+    num_samples: int
+    num_frames: int
+    num_output_samples: int
+    def __init__(self, token: _Optional[bytes] = ..., num_samples: _Optional[int] = ..., num_frames: _Optional[int] = ..., num_output_samples: _Optional[int] = ...) -> None: ...
 
 class CodesPacket(_message.Message):
     __slots__ = ("first_frame", "num_frames", "num_codebooks", "channels")
@@ -234,57 +268,73 @@ class DecodeResponse(_message.Message):
     def __init__(self, config: _Optional[_Union[ResolvedConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ...) -> None: ...
 
 class StreamingEncodeRequest(_message.Message):
-    __slots__ = ("streaming_config", "audio_content")
+    __slots__ = ("streaming_config", "audio_content", "rate_change", "state_request")
     STREAMING_CONFIG_FIELD_NUMBER: _ClassVar[int]
     AUDIO_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    RATE_CHANGE_FIELD_NUMBER: _ClassVar[int]
+    STATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
     streaming_config: EncodeConfig
     audio_content: bytes
-    def __init__(self, streaming_config: _Optional[_Union[EncodeConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ...) -> None: ...
+    rate_change: RateChange
+    state_request: StateRequest
+    def __init__(self, streaming_config: _Optional[_Union[EncodeConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ..., rate_change: _Optional[_Union[RateChange, _Mapping]] = ..., state_request: _Optional[_Union[StateRequest, _Mapping]] = ...) -> None: ...
 
 class StreamingEncodeResponse(_message.Message):
-    __slots__ = ("config", "codes", "totals")
+    __slots__ = ("config", "codes", "totals", "resume_state")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     CODES_FIELD_NUMBER: _ClassVar[int]
     TOTALS_FIELD_NUMBER: _ClassVar[int]
+    RESUME_STATE_FIELD_NUMBER: _ClassVar[int]
     config: ResolvedConfig
     codes: CodesPacket
     totals: Totals
-    def __init__(self, config: _Optional[_Union[ResolvedConfig, _Mapping]] = ..., codes: _Optional[_Union[CodesPacket, _Mapping]] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ...) -> None: ...
+    resume_state: ResumeState
+    def __init__(self, config: _Optional[_Union[ResolvedConfig, _Mapping]] = ..., codes: _Optional[_Union[CodesPacket, _Mapping]] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ..., resume_state: _Optional[_Union[ResumeState, _Mapping]] = ...) -> None: ...
 
 class StreamingDecodeRequest(_message.Message):
-    __slots__ = ("streaming_config", "codes")
+    __slots__ = ("streaming_config", "codes", "state_request")
     STREAMING_CONFIG_FIELD_NUMBER: _ClassVar[int]
     CODES_FIELD_NUMBER: _ClassVar[int]
+    STATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
     streaming_config: DecodeConfig
     codes: CodesPacket
-    def __init__(self, streaming_config: _Optional[_Union[DecodeConfig, _Mapping]] = ..., codes: _Optional[_Union[CodesPacket, _Mapping]] = ...) -> None: ...
+    state_request: StateRequest
+    def __init__(self, streaming_config: _Optional[_Union[DecodeConfig, _Mapping]] = ..., codes: _Optional[_Union[CodesPacket, _Mapping]] = ..., state_request: _Optional[_Union[StateRequest, _Mapping]] = ...) -> None: ...
 
 class StreamingDecodeResponse(_message.Message):
-    __slots__ = ("config", "audio", "totals")
+    __slots__ = ("config", "audio", "totals", "resume_state")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     TOTALS_FIELD_NUMBER: _ClassVar[int]
+    RESUME_STATE_FIELD_NUMBER: _ClassVar[int]
     config: ResolvedConfig
     audio: AudioPacket
     totals: Totals
-    def __init__(self, config: _Optional[_Union[ResolvedConfig, _Mapping]] = ..., audio: _Optional[_Union[AudioPacket, _Mapping]] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ...) -> None: ...
+    resume_state: ResumeState
+    def __init__(self, config: _Optional[_Union[ResolvedConfig, _Mapping]] = ..., audio: _Optional[_Union[AudioPacket, _Mapping]] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ..., resume_state: _Optional[_Union[ResumeState, _Mapping]] = ...) -> None: ...
 
 class StreamingTranscodeRequest(_message.Message):
-    __slots__ = ("streaming_config", "audio_content")
+    __slots__ = ("streaming_config", "audio_content", "rate_change", "state_request")
     STREAMING_CONFIG_FIELD_NUMBER: _ClassVar[int]
     AUDIO_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    RATE_CHANGE_FIELD_NUMBER: _ClassVar[int]
+    STATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
     streaming_config: TranscodeConfig
     audio_content: bytes
-    def __init__(self, streaming_config: _Optional[_Union[TranscodeConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ...) -> None: ...
+    rate_change: RateChange
+    state_request: StateRequest
+    def __init__(self, streaming_config: _Optional[_Union[TranscodeConfig, _Mapping]] = ..., audio_content: _Optional[bytes] = ..., rate_change: _Optional[_Union[RateChange, _Mapping]] = ..., state_request: _Optional[_Union[StateRequest, _Mapping]] = ...) -> None: ...
 
 class StreamingTranscodeResponse(_message.Message):
-    __slots__ = ("config", "audio", "totals", "codes")
+    __slots__ = ("config", "audio", "totals", "codes", "resume_state")
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     TOTALS_FIELD_NUMBER: _ClassVar[int]
     CODES_FIELD_NUMBER: _ClassVar[int]
+    RESUME_STATE_FIELD_NUMBER: _ClassVar[int]
     config: ResolvedConfig
     audio: AudioPacket
     totals: Totals
     codes: CodesPacket
-    def __init__(self, config: _Optional[_Union[ResolvedConfig, _Mapping]] = ..., audio: _Optional[_Union[AudioPacket, _Mapping]] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ..., codes: _Optional[_Union[CodesPacket, _Mapping]] = ...) -> None: ...
+    resume_state: ResumeState
+    def __init__(self, config: _Optional[_Union[ResolvedConfig, _Mapping]] = ..., audio: _Optional[_Union[AudioPacket, _Mapping]] = ..., totals: _Optional[_Union[Totals, _Mapping]] = ..., codes: _Optional[_Union[CodesPacket, _Mapping]] = ..., resume_state: _Optional[_Union[ResumeState, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,50 @@
+"""The models of a server as graphs of one scheduler."""
+
+from collections.abc import Iterable
+
+from sotto.export.runtime import Codec
+
+from .observer import StepObserver
+from .scheduler import Graph, Lane, Scheduler
+from .settings import Settings
+from .worker import Worker
+
+
+class Engine:
+    """Opens lanes through the encoder and decoder of every loaded model.
+
+    Attributes:
+        scheduler: Runs the steps; its counters tell how busy it is.
+        worker: Threads for what is too long for the event loop and needs no model.
+    """
+
+    def __init__(
+        self,
+        codecs: Iterable[Codec],
+        settings: Settings,
+        worker: Worker,
+        observer: StepObserver | None = None,
+    ) -> None:
+        """Serve `codecs`; `observer` is told of every step."""
+        self.worker = worker
+        self.scheduler = Scheduler(
+            settings.workers, settings.max_batch, settings.max_wait_ms / 1000, observer
+        )
+        self._encoders: dict[str, Graph] = {}
+        self._decoders: dict[str, Graph] = {}
+        for codec in codecs:
+            name, add = codec.info.name, self.scheduler.add_graph
+            self._encoders[name] = add(f"{name}/encoder", codec.encode_step, codec.encoder_state())
+            self._decoders[name] = add(f"{name}/decoder", codec.decode_step, codec.decoder_state())
+
+    def encoder(self, codec: Codec, channels: int, *, bulk: bool = False) -> Lane:
+        """A lane of `channels` mono streams through the encoder of `codec`."""
+        return Lane(self.scheduler, self._encoders[codec.info.name], channels, bulk)
+
+    def decoder(self, codec: Codec, channels: int, *, bulk: bool = False) -> Lane:
+        """A lane of `channels` mono streams through the decoder of `codec`."""
+        return Lane(self.scheduler, self._decoders[codec.info.name], channels, bulk)
+
+    def close(self) -> None:
+        """Take no more work."""
+        self.scheduler.close()
