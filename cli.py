@@ -294,13 +294,14 @@ def export(
     run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
     target: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     weights: Annotated[bool, typer.Option(help="Keep model.safetensors too.")] = True,
+    beam: Annotated[int, typer.Option(min=1, help="Code paths that encoding keeps.")] = 1,
 ) -> None:
     """Make a serving bundle of a training run, checked against torch."""
     with _extra("train"):
         from sotto.train.bundle import export_run
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages not needed
-    parity = export_run(run, target, weights=weights)
+    parity = export_run(run, target, weights=weights, beam_size=beam)
     _say(
         f"{target}: {parity.equal_codes:.3%} of codes equal to torch, audio within "
         f"{parity.audio_difference:.1e}, over {parity.frames} frames"

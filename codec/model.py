@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from .config import CodecConfig
@@ -69,23 +70,34 @@ class CodecModel(nn.Module):
         """Samples by which decoded audio is later than its input."""
         return self.decoder.delay_samples
 
-    def encode(self, audio: Tensor, state: State) -> tuple[Tensor, State]:
+    def encode(
+        self, audio: Tensor, state: State, depth: Tensor | None = None, beam_size: int = 1
+    ) -> tuple[Tensor, State]:
         """Turn audio into codes.
 
         Args:
             audio: float32 [B, 1, S] in [-1, 1] at `config.sample_rate`; S a multiple of
                 `config.frame_size`.
             state: From ``encoder.init_state``, or the previous call.
+            depth: int64 [B], how many books will be kept of each item; all of them if None.
+            beam_size: Code paths that the search keeps; 1 is greedy.
 
         Returns:
-            codes: int64 [B, K, T], T = S / frame_size, values in [0, codebook_size).
+            codes: int64 [B, K, T], T = S / frame_size, values in [0, codebook_size); -1 in the
+                books from `depth` on, if it is given.
             state: Pass to the next call.
 
         Raises:
             ShapeError: Not [B, 1, S], or S is not a positive multiple of `frame_size`.
+            ConfigError: The quantizer has no residual stages to search, or fewer entries than
+                `beam_size`.
         """
         latents, state = self.encoder(self._mono(audio), state)
-        return self.quantizer.encode(latents), state
+        if depth is None and beam_size == 1:
+            return self.quantizer.encode(latents), state
+        if depth is None:
+            depth = latents.new_full((len(latents),), self.config.num_codebooks, dtype=torch.int64)
+        return self.quantizer.search(latents, depth, beam_size), state
 
     def decode(self, codes: Tensor, state: State) -> tuple[Tensor, State]:
         """Turn codes into audio.

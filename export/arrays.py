@@ -1,6 +1,6 @@
 """What the runtime takes and gives, and the checks on it; numpy only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,21 @@ def all_books(codes: npt.NDArray[Any], info: ModelInfo) -> Codes:
     signed = codes.astype(np.int64, copy=False)  # first: an unsigned type has no -1
     missing = ((0, 0), (0, K - codes.shape[1]), (0, 0))
     return np.pad(signed, missing, constant_values=NOT_HEARD)
+
+
+def books_per_stream(
+    num_codebooks: int | Sequence[int] | None, batch: int, info: ModelInfo
+) -> Codes:
+    """How many books each of `batch` streams keeps: int64 [B]; all books for None.
+
+    Raises:
+        CodesError: The model has no such number of books, or there is not one per stream.
+    """
+    if num_codebooks is None or isinstance(num_codebooks, int):
+        return np.full(batch, info.choose_num_codebooks(num_codebooks), np.int64)
+    if len(num_codebooks) != batch:
+        raise CodesError(f"num_codebooks has {len(num_codebooks)} numbers for {batch} streams")
+    return np.array([info.choose_num_codebooks(int(k)) for k in num_codebooks], np.int64)
 
 
 def as_float32(audio: npt.NDArray[Any]) -> Audio:

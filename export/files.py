@@ -86,15 +86,15 @@ def encode_file(
         channels=channels,
         source_sample_rate=source.sample_rate,
     )
-    encoder = _ChannelEncoder(codec, channels)
+    encoder = _ChannelEncoder(codec, channels, books)
     resampler = StreamResampler(source.sample_rate, codec.info.sample_rate)
     resampler.push(np.zeros((0, channels), np.float32))  # so that it knows them in an empty file
     with create(dst, header) as writer:
         for block in blocks:
             audio = block.mean(axis=1, keepdims=True) if mix_down else block
-            writer.write(encoder.push(resampler.push(audio))[:, :books])
-        writer.write(encoder.push(resampler.flush())[:, :books])
-        writer.write(encoder.flush()[:, :books])
+            writer.write(encoder.push(resampler.push(audio)))
+        writer.write(encoder.push(resampler.flush()))
+        writer.write(encoder.flush())
         writer.finish(encoder.num_samples, resampler.samples_in)
     seconds = resampler.samples_in / source.sample_rate
     return _report(
@@ -164,15 +164,16 @@ def decode_file(
 class _ChannelEncoder:
     """Encodes several channels side by side, one batch entry each."""
 
-    def __init__(self, codec: "Codec", channels: int) -> None:
+    def __init__(self, codec: "Codec", channels: int, num_codebooks: int) -> None:
         self.num_samples = 0
         self._codec = codec
+        self._num_codebooks = num_codebooks
         self._state = codec.encoder_state(channels)
         self._pending = np.zeros((channels, 0), np.float32)
         self._frames = 0
 
     def push(self, audio: Audio) -> Codes:
-        """Audio [n, C] to codes [C, K, m], in whole steps."""
+        """Audio [n, C] to codes [C, k, m], in whole steps."""
         self.num_samples += len(audio)
         self._pending = np.concatenate([self._pending, audio.T], axis=1)
         step = STEP_FRAMES * self._codec.info.frame_size
@@ -186,15 +187,13 @@ class _ChannelEncoder:
         return self._encode(frames)
 
     def _encode(self, frames: int) -> Codes:
-        parts: list[Codes] = [
-            np.empty((len(self._pending), self._codec.info.num_codebooks, 0), np.int64)
-        ]
+        parts: list[Codes] = [np.empty((len(self._pending), self._num_codebooks, 0), np.int64)]
         size = self._codec.info.frame_size
         for start in range(0, frames, STEP_FRAMES):
             stop = min(start + STEP_FRAMES, frames)
             audio = np.ascontiguousarray(self._pending[:, None, start * size : stop * size])
-            codes, self._state = self._codec.encode_step(audio, self._state)
-            parts.append(codes)
+            codes, self._state = self._codec.encode_step(audio, self._state, self._num_codebooks)
+            parts.append(codes[:, : self._num_codebooks])
         self._pending = self._pending[:, frames * size :]
         self._frames += frames
         return np.concatenate(parts, axis=2)

@@ -10,21 +10,26 @@ from sotto.codec.streaming import flatten, unflatten
 
 
 class EncoderStep(nn.Module):
-    """audio [B, 1, S], state → codes [B, K, T], new state; state by dotted names."""
+    """audio [B, 1, S], state → codes [B, K, T], new state; state by dotted names.
 
-    def __init__(self, model: CodecModel) -> None:
+    With a beam it also takes num_codebooks, int64 [B]: the codes are the best path of so many
+    books, and -1 in the others.
+    """
+
+    def __init__(self, model: CodecModel, beam_size: int = 1) -> None:
         super().__init__()
         self.model = model
+        self.beam_size = beam_size
 
     def init_state(self, batch_size: int) -> dict[str, Tensor]:
         """State before the first frame."""
         return flatten(self.model.encoder.init_state(batch_size))
 
     def forward(
-        self, audio: Tensor, state: Mapping[str, Tensor]
+        self, audio: Tensor, state: Mapping[str, Tensor], num_codebooks: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """One step of the encoder."""
-        codes, new_state = self.model.encode(audio, unflatten(state))
+        codes, new_state = self.model.encode(audio, unflatten(state), num_codebooks, self.beam_size)
         return codes, flatten(new_state)
 
 

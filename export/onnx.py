@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 OPSET = 20
 
 
-def export_bundle(model: CodecModel, folder: Path, *, speech: Tensor, card: str = "") -> Parity:
+def export_bundle(
+    model: CodecModel, folder: Path, *, speech: Tensor, card: str = "", beam_size: int = 1
+) -> Parity:
     """Write a serving bundle and check it against torch.
 
     The model's weights are rounded to float16 in place, so that both sides hold the same numbers.
@@ -37,11 +39,14 @@ def export_bundle(model: CodecModel, folder: Path, *, speech: Tensor, card: str 
         folder: Where to; made if needed, files are overwritten.
         speech: Audio float32 [1, 1, S] for the check.
         card: Text of MODEL_CARD.md; an existing card is kept if empty.
+        beam_size: Code paths that the encoder keeps in its search; 1 is greedy. The codes mean
+            the same, so the identity is the same too.
 
     Returns:
         How far onnxruntime was from torch.
 
     Raises:
+        ConfigError: The quantizer has nothing that a beam could search, or too few entries.
         BundleError: The graphs disagree with torch by more than the promise.
     """
     model = model.cpu().eval().requires_grad_(False)
@@ -49,7 +54,9 @@ def export_bundle(model: CodecModel, folder: Path, *, speech: Tensor, card: str 
     folder.mkdir(parents=True, exist_ok=True)
     info = describe(model)
     frame = model.config.frame_size
-    _write(EncoderStep(model).eval(), torch.zeros(2, 1, 3 * frame), "audio", "codes", info, folder)
+    encoder = EncoderStep(model, beam_size).eval()
+    _check_beam(encoder)
+    _write(encoder, torch.zeros(2, 1, 3 * frame), "audio", "codes", info, folder)
     codes = torch.zeros(2, model.config.num_codebooks, 3, dtype=torch.int64)
     _write(DecoderStep(model).eval(), codes, "codes", "audio", info, folder)
     config = {
@@ -92,6 +99,13 @@ def identity(model: CodecModel) -> str:
     return digest.hexdigest()
 
 
+def _check_beam(encoder: EncoderStep) -> None:
+    """Raise what a beam search would raise, before the exporter wraps it."""
+    c = encoder.model.config
+    depth = torch.full((1,), c.num_codebooks)
+    encoder.model.quantizer.search(torch.zeros(1, 1, c.latent_dim), depth, encoder.beam_size)
+
+
 def _write(
     step: EncoderStep | DecoderStep,
     example: Tensor,
@@ -102,6 +116,8 @@ def _write(
 ) -> None:
     """Export one step with dynamic batch and frames, then shrink it."""
     state = step.init_state(2)
+    beam_size = step.beam_size if isinstance(step, EncoderStep) else 1
+    depth = {"num_codebooks": torch.full((2,), info.num_codebooks)} if beam_size > 1 else {}
     frames = torch.export.Dim("frames", min=1, max=1 << 20)
     length: Any = frames * info.frame_size if input_name == "audio" else frames
     batch = torch.export.Dim("batch", min=1, max=1 << 16)
@@ -115,14 +131,15 @@ def _write(
             step,
             (example,),
             path,
-            kwargs={"state": state},
+            kwargs={"state": state, **depth},
             dynamo=True,
             opset_version=OPSET,
-            input_names=[input_name, *(f"state.{name}" for name in state)],
+            input_names=[input_name, *(f"state.{name}" for name in state), *depth],
             output_names=[output_name, *(f"new_state.{name}" for name in state)],
             dynamic_shapes={
                 input_name: {0: batch, 2: length},
                 "state": {name: {0: batch} for name in state},
+                **{name: {0: batch} for name in depth},
             },
             external_data=False,
             # The exporter's own optimizer takes any number up to 1e-8 for zero, and so drops the
@@ -138,6 +155,8 @@ def _write(
     del model.graph.metadata_props[:]
     del model.metadata_props[:]
     properties = {name: str(value) for name, value in asdict(info).items()}
+    if beam_size > 1:
+        properties["beam_size"] = str(beam_size)
     onnx.helper.set_model_props(model, properties)
     onnx.checker.check_model(model)
     name = "encoder.onnx" if input_name == "audio" else "decoder.onnx"

@@ -54,13 +54,14 @@ def check_parity(model: CodecModel, folder: Path, speech: Tensor) -> Parity:
         raise BundleError(f"the parity check needs 2 frames ({2 * F} samples) of audio or more")
     first, second = speech[:, :, : frames * F].tensor_split([frames // 2 * F], dim=2)
     pieces = (first, second, QUIET * first, torch.zeros_like(first[:, :, : 10 * F]))
-    encoder, decoder = EncoderStep(model), DecoderStep(model)
+    encoder, decoder = EncoderStep(model, codec.beam_size), DecoderStep(model)
+    depth = None if codec.beam_size == 1 else torch.tensor([model.config.num_codebooks])
     torch_state, onnx_state = encoder.init_state(1), codec.encoder_state()
     equal = compared = 0
     decoder_state, onnx_decoder_state = decoder.init_state(1), codec.decoder_state()
     difference = 0.0
     for piece in pieces:
-        codes, torch_state = encoder(piece, torch_state)
+        codes, torch_state = encoder(piece, torch_state, depth)
         found, onnx_state = codec.encode_step(piece.numpy(), onnx_state)
         equal += int((codes.numpy() == found).sum())
         compared += found.size

@@ -1,5 +1,6 @@
 """The codec on onnxruntime: same steps, same state as a value; needs numpy and onnxruntime only."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,16 @@ import numpy as np
 from sotto.codec.errors import ShapeError
 from sotto.codec.finite import check_finite
 
-from .arrays import NOT_HEARD, Audio, Codes, State, all_books, as_float32, blocks
+from .arrays import (
+    NOT_HEARD,
+    Audio,
+    Codes,
+    State,
+    all_books,
+    as_float32,
+    blocks,
+    books_per_stream,
+)
 from .bundles import DEFAULT_MODEL, available_models, find_bundle, read_info
 from .session import StepSession
 
@@ -70,21 +80,31 @@ class Codec:
         """State of `batch_size` decoder streams before their first frame."""
         return self._decoder.zero_state(batch_size)
 
-    def encode_step(self, audio: Audio, state: State) -> tuple[Codes, State]:
+    @property
+    def beam_size(self) -> int:
+        """Code paths that the encoder's search keeps; 1 is greedy."""
+        return self._encoder.beam_size
+
+    def encode_step(
+        self, audio: Audio, state: State, num_codebooks: int | Sequence[int] | None = None
+    ) -> tuple[Codes, State]:
         """Encode the next frames of some streams.
 
         Args:
             audio: float32 [B, 1, n * frame_size], n >= 1.
             state: From `encoder_state`, or the previous step.
+            num_codebooks: Books that will be kept, of all streams or of each; all books by
+                default. With beam search the best codes depend on it.
 
         Returns:
-            codes: int64 [B, K, n], all books.
+            codes: int64 [B, K, n]; with beam search -1 in the books that will not be kept.
             state: Pass to the next step.
 
         Raises:
             ShapeError: Not [B, 1, S], S is not a positive multiple of `frame_size`, or the state
                 is not of these streams.
             AudioError: Not floating point.
+            CodesError: The model has no such number of books, or not one number per stream.
         """
         F = self.info.frame_size
         if audio.ndim != 3 or audio.shape[1] != 1 or not audio.shape[2] or audio.shape[2] % F:
@@ -92,7 +112,8 @@ class Codec:
                 f"audio has shape {audio.shape}; expected [B, 1, S] with S a positive multiple of "
                 f"frame_size={F}; a StreamEncoder buffers any other length"
             )
-        return self._encoder.run(as_float32(audio), state)
+        depth = books_per_stream(num_codebooks, len(audio), self.info)
+        return self._encoder.run(as_float32(audio), state, depth)
 
     def decode_step(self, codes: Codes, state: State) -> tuple[Audio, State]:
         """Decode the next frames of some streams.
@@ -140,7 +161,7 @@ class Codec:
         padded = np.pad(audio, ((0, 0), (0, 0), (0, T * F - audio.shape[2])))
         state, found = self.encoder_state(len(audio)), [np.zeros((len(audio), k, 0), np.int64)]
         for block in blocks(padded, F):
-            codes, state = self.encode_step(block, state)
+            codes, state = self.encode_step(block, state, k)
             found.append(codes[:, :k])
         return np.concatenate(found, axis=2)
 

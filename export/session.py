@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sotto.codec.errors import BackendError, BundleError, ShapeError
 from sotto.codec.info import ModelInfo
@@ -16,18 +17,28 @@ if TYPE_CHECKING:
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
+DEPTH = "num_codebooks"  # input of an encoder with beam search: int64 [B]
+
+
 class StepSession:
-    """One ONNX step: first input and output are the signal, the others are state."""
+    """One ONNX step: first input and output are the signal, the others are state.
+
+    An encoder with beam search also takes how many books will be kept.
+    """
 
     def __init__(self, path: Path, info: ModelInfo, threads: int, provider: str) -> None:
         self._session = _open(path, threads, provider)
-        stored = self._session.get_modelmeta().custom_metadata_map.get("identity")
+        properties = self._session.get_modelmeta().custom_metadata_map
+        self.beam_size = int(properties.get("beam_size", "1"))
+        stored = properties.get("identity")
         if stored != info.identity:
             raise BundleError(
                 f"'{path}' is of model {stored}, but config.json beside it is of {info.identity}; "
                 "export the bundle again"
             )
-        signal, *states = self._session.get_inputs()
+        signal, *others = self._session.get_inputs()
+        states = [given for given in others if given.name != DEPTH]
+        self._takes_depth = len(states) < len(others)
         self._signal = signal.name
         self._shapes = {s.name.removeprefix("state."): tuple(s.shape[1:]) for s in states}
         self._feeds = {name: f"state.{name}" for name in self._shapes}
@@ -37,8 +48,15 @@ class StepSession:
         """Zeros, which every state begins with."""
         return {n: np.zeros((batch_size, *shape), np.float32) for n, shape in self._shapes.items()}
 
-    def run(self, signal: Any, state: State) -> tuple[Any, State]:
+    def run(
+        self, signal: Any, state: State, depth: npt.NDArray[np.int64] | None = None
+    ) -> tuple[Any, State]:
         """One step.
+
+        Args:
+            signal: Batch first.
+            state: Of so many streams.
+            depth: int64 [B], books that will be kept; only an encoder with beam search asks.
 
         Raises:
             ShapeError: The state is of another model or another number of streams.
@@ -50,8 +68,10 @@ class StepSession:
                 f"the state does not belong to a batch of {len(signal)} of this model: it has "
                 f"{given}, expected {shapes}"
             )
-        feeds = {feed: state[name] for name, feed in self._feeds.items()}
+        feeds: dict[str, Any] = {feed: state[name] for name, feed in self._feeds.items()}
         feeds[self._signal] = signal
+        if self._takes_depth:
+            feeds[DEPTH] = depth
         result, *new_state = self._session.run(self._outputs, feeds)
         return result, dict(zip(self._shapes, new_state, strict=True))
 

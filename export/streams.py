@@ -75,7 +75,9 @@ class StreamEncoder:
     def _encode(self, audio: Audio) -> Codes:
         found = [np.zeros((self.num_codebooks, 0), np.int64)]
         for block in blocks(audio, self.info.frame_size):
-            codes, self._state = self._codec.encode_step(block[None, None], self._state)
+            codes, self._state = self._codec.encode_step(
+                block[None, None], self._state, self.num_codebooks
+            )
             found.append(codes[0, : self.num_codebooks])
         return np.concatenate(found, axis=1)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sotto.export.runtime import Codec
 
 from .observer import StepObserver
-from .scheduler import Graph, Lane, Scheduler
+from .scheduler import Graph, Lane, Scheduler, Step
 from .settings import Settings
 from .worker import Worker
 
@@ -35,7 +35,7 @@ class Engine:
         for codec in codecs:
             name, add = codec.info.name, self.scheduler.add_graph
             self._encoders[name] = add(f"{name}/encoder", codec.encode_step, codec.encoder_state())
-            self._decoders[name] = add(f"{name}/decoder", codec.decode_step, codec.decoder_state())
+            self._decoders[name] = add(f"{name}/decoder", _decoder(codec), codec.decoder_state())
 
     def encoder(self, codec: Codec, channels: int, *, bulk: bool = False) -> Lane:
         """A lane of `channels` mono streams through the encoder of `codec`."""
@@ -48,3 +48,8 @@ class Engine:
     def close(self) -> None:
         """Take no more work."""
         self.scheduler.close()
+
+
+def _decoder(codec: Codec) -> Step:
+    """The decoder's step; the codes themselves say which books are heard."""
+    return lambda codes, state, _books: codec.decode_step(codes, state)

@@ -21,6 +21,7 @@ class Job:
         slots: Where the states of its mono streams are.
         signal: [C, ...], one row for each of them.
         frames: Frames of each.
+        books: Books that an encoder's codes will keep.
         bulk: Whether live streams go first.
         queued_at: When it came, on the event loop's clock.
         result: Gets (output [C, ...], seconds of work).
@@ -31,6 +32,7 @@ class Job:
     slots: tuple[int, ...]
     signal: npt.NDArray[Any]
     frames: int
+    books: int
     bulk: bool
     queued_at: float
     result: "asyncio.Future[tuple[Any, float]]"

@@ -1,7 +1,7 @@
 """Runs the frames of all sessions together: one step of a graph for whoever is ready."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
@@ -18,6 +18,7 @@ from .jobs import LIVE_FRAMES, Job, JobQueue
 from .observer import NoObserver, StepObserver
 
 Signal = npt.NDArray[Any]
+Step = Callable[[Signal, State, Sequence[int]], tuple[Signal, State]]
 _BLOCK_FRAMES: Final = 100  # of one job: bounds how long a step keeps others waiting
 
 
@@ -27,13 +28,13 @@ class Graph:
 
     Attributes:
         name: MODEL/encoder or MODEL/decoder.
-        step: Signal [B, ...] and state to output [B, ...] and new state.
+        step: Signal [B, ...], state and books of each stream to output [B, ...] and new state.
         states: Of all streams.
         queue: Jobs that wait.
     """
 
     name: str
-    step: Callable[[Signal, State], tuple[Signal, State]]
+    step: Step
     states: StateSlots
     queue: JobQueue
 
@@ -75,9 +76,7 @@ class Scheduler:
         """Mono streams that have a state, by graph."""
         return {graph.name: graph.states.taken for graph in self._graphs}
 
-    def add_graph(
-        self, name: str, step: Callable[[Any, State], tuple[Any, State]], initial: State
-    ) -> Graph:
+    def add_graph(self, name: str, step: Step, initial: State) -> Graph:
         """Serve a step function whose streams begin with the state `initial` [1, ...]."""
         queue = JobQueue(self._max_batch, self._max_wait_s)
         graph = Graph(name, step, StateSlots(initial), queue)
@@ -85,7 +84,13 @@ class Scheduler:
         return graph
 
     def submit(
-        self, graph: Graph, slots: tuple[int, ...], signal: Signal, frames: int, bulk: bool
+        self,
+        graph: Graph,
+        slots: tuple[int, ...],
+        signal: Signal,
+        frames: int,
+        books: int,
+        bulk: bool,
     ) -> Job:
         """Queue the next frames of some streams; at most one job of a stream may be under way.
 
@@ -96,7 +101,7 @@ class Scheduler:
             raise DrainingError("the server has stopped; try another one")
         loop = asyncio.get_running_loop()
         bulk = bulk or frames > LIVE_FRAMES
-        job = Job(slots, signal, frames, bulk, loop.time(), loop.create_future())
+        job = Job(slots, signal, frames, books, bulk, loop.time(), loop.create_future())
         graph.queue.add(job)
         self._dispatch(loop)
         return job
@@ -135,7 +140,8 @@ class Scheduler:
         try:
             slots = [slot for job in jobs for slot in job.slots]
             signal = np.concatenate([job.signal for job in jobs])
-            outcome, state = graph.step(signal, graph.states.gather(slots))
+            books = [job.books for job in jobs for _ in job.slots]
+            outcome, state = graph.step(signal, graph.states.gather(slots), books)
             graph.states.scatter(slots, state)
         except Exception as error:  # whatever it is, those who wait must learn of it
             outcome = error
@@ -186,8 +192,13 @@ class Lane:
         self._job: Job | None = None
         self.busy_s = 0.0
 
-    async def run(self, signal: Signal, frames: int) -> list[Signal]:
+    async def run(self, signal: Signal, frames: int, books: int) -> list[Signal]:
         """Step the streams through all of signal [C, ..., frames * k], block by block.
+
+        Args:
+            signal: [C, ..., frames * k].
+            frames: Whole frames in it.
+            books: Books that will be kept, if the graph is an encoder.
 
         Returns:
             The outputs [C, ...] of the blocks, in order; none for no frames.
@@ -199,7 +210,7 @@ class Lane:
         for start in range(0, frames, _BLOCK_FRAMES):
             count = min(_BLOCK_FRAMES, frames - start)
             block = signal[..., start * width : (start + count) * width]
-            job = self._scheduler.submit(self._graph, self._slots, block, count, self._bulk)
+            job = self._scheduler.submit(self._graph, self._slots, block, count, books, self._bulk)
             self._job = job
             output, seconds = await job.result
             self._job = None

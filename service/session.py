@@ -122,7 +122,7 @@ class EncodeSession(_Session):
 
     async def _encode(self, audio: Audio) -> Codes:
         frames, books = audio.shape[1] // self._info.frame_size, self.num_codebooks
-        parts = await self.lane.run(audio[:, None], frames)
+        parts = await self.lane.run(audio[:, None], frames, books)
         none = np.zeros((len(audio), books, 0), np.int64)
         codes = np.concatenate([none, *(part[:, :books] for part in parts)], axis=2)
         self.num_frames += frames
@@ -164,7 +164,7 @@ class DecodeSession(_Session):
         books = np.stack([f.push(c) for f, c in zip(self.framings, codes, strict=True)])
         self.num_frames += frames
         self.num_codes += codes.size
-        parts = await self.lane.run(books, frames)
+        parts = await self.lane.run(books, frames, books.shape[1])
         none = np.zeros((len(codes), 1, 0), np.float32)
         audio = np.concatenate([none, *parts], axis=2)[:, 0]
         return await self._do(audio.size, self._heard, audio)

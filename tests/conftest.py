@@ -74,6 +74,15 @@ def tiny_bundle(tiny_model: CodecModel, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="session")
+def beam_bundle(tiny_model: CodecModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, exported with a beam of 3."""
+    folder = tmp_path_factory.mktemp("beam")
+    speech = 0.1 * torch.randn(1, 1, 24_000, generator=torch.Generator().manual_seed(1))
+    export_bundle(tiny_model, folder, speech=speech, beam_size=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_codec(tiny_bundle: Path) -> Codec:
     """The tiny bundle, loaded."""
     return Codec(tiny_bundle)

@@ -23,7 +23,7 @@ from .weights import save_weights
 PARITY_SECONDS = 20
 
 
-def export_run(run: Path, folder: Path, *, weights: bool = True) -> Parity:
+def export_run(run: Path, folder: Path, *, weights: bool = True, beam_size: int = 1) -> Parity:
     """Export the last checkpoint of a run as a bundle.
 
     The decoder is the moving average. The check against torch runs on clips of the run's own
@@ -33,8 +33,10 @@ def export_run(run: Path, folder: Path, *, weights: bool = True) -> Parity:
         run: Folder of a run.
         folder: Where the bundle goes.
         weights: Also write ``model.safetensors`` (float16), from which training can go on.
+        beam_size: Code paths that the exported encoder keeps in its search; 1 is greedy.
 
     Raises:
+        ConfigError: The quantizer has nothing that a beam could search, or too few entries.
         BundleError: No checkpoint, or the graphs differ from torch.
         AudioError: The run's data are not there for the check.
     """
@@ -49,7 +51,7 @@ def export_run(run: Path, folder: Path, *, weights: bool = True) -> Parity:
     model.decoder.load_state_dict(below("average", tensors))
     card = folder / "MODEL_CARD.md"
     text = "" if card.exists() else model_card(description, int(meta["step"]))
-    parity = export_bundle(model, folder, speech=_speech(config), card=text)
+    parity = export_bundle(model, folder, speech=_speech(config), card=text, beam_size=beam_size)
     if weights:
         save_weights(model, folder)
     return parity

@@ -1,6 +1,14 @@
 """Quantizers, one per file; importing this package registers all of them."""
 
-from . import group_residual, residual
+from . import fsq, group_residual, residual
 from .base import NOT_HEARD, QUANTIZERS, Quantized, Quantizer
 
-__all__ = ["NOT_HEARD", "QUANTIZERS", "Quantized", "Quantizer", "group_residual", "residual"]
+__all__ = [
+    "NOT_HEARD",
+    "QUANTIZERS",
+    "Quantized",
+    "Quantizer",
+    "fsq",
+    "group_residual",
+    "residual",
+]

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ..errors import ConfigError
 from ..registry import Registry
 
 NOT_HEARD = -1  # in codes: this book was not sent for this frame
@@ -54,6 +55,31 @@ class Quantizer(nn.Module, ABC):
     @abstractmethod
     def encode(self, latents: Tensor) -> Tensor:
         """Latents [B, T, D] to codes int64 [B, K, T]."""
+
+    def search(self, latents: Tensor, depth: Tensor, beam_size: int) -> Tensor:
+        """Codes for a given number of books, by beam search through residual stages.
+
+        Never worse than the first `depth` books of `encode`, in the space where the books live.
+
+        Args:
+            latents: [B, T, D].
+            depth: int64 [B], how many books will be heard of each item, 0 to K.
+            beam_size: Code paths kept after each book; 1 is greedy search.
+
+        Returns:
+            int64 [B, K, T], `NOT_HEARD` from `depth` on.
+
+        Raises:
+            ConfigError: A beam on a quantizer without residual stages, or an impossible size.
+        """
+        if beam_size != 1:
+            raise ConfigError(
+                f"beam_size={beam_size}, but {type(self).__name__} has no residual stages to "
+                "search; use beam_size=1"
+            )
+        codes = self.encode(latents)
+        heard = torch.arange(self.num_codebooks, device=codes.device) < depth[:, None]
+        return torch.where(heard[:, :, None], codes, NOT_HEARD)
 
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:

@@ -56,12 +56,10 @@ class GroupResidualVQ(Quantizer):
 
     def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
         """Quantize each share of latents [B, T, D]; group g hears ceil((depth - g) / G) books."""
-        G = len(self.groups)
+        shares = latents.chunk(len(self.groups), dim=-1)
         parts = [
-            group(share, (depth - g + G - 1).div(G, rounding_mode="floor"))
-            for g, (group, share) in enumerate(
-                zip(self._groups, latents.chunk(G, dim=-1), strict=True)
-            )
+            group(share, self._depth(depth, g))
+            for g, (group, share) in enumerate(zip(self._groups, shares, strict=True))
         ]
         return Quantized(
             torch.cat([part.latents for part in parts], dim=-1),
@@ -77,6 +75,20 @@ class GroupResidualVQ(Quantizer):
             [group.encode(share) for group, share in zip(self._groups, shares, strict=True)]
         )
 
+    def search(self, latents: Tensor, depth: Tensor, beam_size: int) -> Tensor:
+        """Latents [B, T, D] to the best code paths, group by group: int64 [B, K, T].
+
+        Raises:
+            ConfigError: `beam_size` is not from 1 to `codebook_size`.
+        """
+        shares = latents.chunk(len(self.groups), dim=-1)
+        return self._interleave(
+            [
+                group.search(share, self._depth(depth, g), beam_size)
+                for g, (group, share) in enumerate(zip(self._groups, shares, strict=True))
+            ]
+        )
+
     def decode(self, codes: Tensor) -> Tensor:
         """Codes int64 [B, K, T] to latents [B, T, D]."""
         G = len(self.groups)
@@ -90,6 +102,11 @@ class GroupResidualVQ(Quantizer):
     def restart_unused(self, generator: torch.Generator) -> int:
         """Restart in every group; returns how many entries moved in all."""
         return sum(group.restart_unused(generator) for group in self._groups)
+
+    def _depth(self, depth: Tensor, group: int) -> Tensor:
+        """How many books group g hears of `depth`: ceil((depth - g) / G)."""
+        G = len(self.groups)
+        return (depth - group + G - 1).div(G, rounding_mode="floor")
 
     @staticmethod
     def _interleave(codes: list[Tensor]) -> Tensor:

@@ -12,6 +12,7 @@ from ..config import FROZEN
 from ..errors import CodecError, ConfigError
 from ..layers import at_least_float32
 from .base import QUANTIZERS, GradientEstimator, Quantized, Quantizer, mean, pass_gradient
+from .beam import beam_search
 from .codebook import Codebook, Learning
 from .projection import Projection
 
@@ -115,6 +116,24 @@ class ResidualVQ(Quantizer):
                 codes.append(book.search(residual))
                 residual = residual - book.lookup(codes[-1])
         return torch.stack(codes, dim=1)
+
+    def search(self, latents: Tensor, depth: Tensor, beam_size: int) -> Tensor:
+        """Latents [B, T, D] to the best code paths of ``depth[b]`` books: int64 [B, K, T].
+
+        Raises:
+            ConfigError: `beam_size` is not from 1 to `codebook_size`.
+        """
+        if not 1 <= beam_size <= self.codebook_size:
+            raise ConfigError(f"beam_size={beam_size}; expected 1 to {self.codebook_size}")
+        if beam_size == 1:
+            return super().search(latents, depth, 1)
+        B, T = latents.shape[:2]
+        each = depth[:, None].expand(B, T).reshape(B * T)
+        entries = [book.entries for book in self._books]
+        with torch.autocast(latents.device.type, enabled=False):
+            vectors = self._down(latents).flatten(0, 1)
+            codes = beam_search(vectors, entries, each, beam_size)
+        return codes.reshape(B, T, -1).transpose(1, 2)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the vectors of the books heard: codes [B, k, T], k <= K, to [B, T, D]."""

@@ -24,6 +24,9 @@ RESIDUAL = [  # every pair of choices occurs
 OPTIONS = {"rvq": RESIDUAL, "grvq": RESIDUAL}  # a quantizer not named here runs with its defaults
 CASES = [(name, options) for name in QUANTIZERS.available() for options in OPTIONS.get(name, [{}])]
 NAMES = [" ".join([name, *(str(value) for value in options.values())]) for name, options in CASES]
+FIXED = {"fsq"}  # grids that nothing has to learn
+LEARNED = [case for case in CASES if case[0] not in FIXED]
+LEARNED_NAMES = [n for n, case in zip(NAMES, CASES, strict=True) if case[0] not in FIXED]
 
 
 def sample(batch=3, frames=20, seed=0):
@@ -47,6 +50,12 @@ def build(name, options, started=True):
 
 @pytest.fixture(params=CASES, ids=NAMES)
 def quantizer(request):
+    return build(*request.param)
+
+
+@pytest.fixture(params=LEARNED, ids=LEARNED_NAMES)
+def learned(request):
+    """Quantizers whose codebooks are placed on latents and learn from them."""
     return build(*request.param)
 
 
@@ -153,12 +162,12 @@ def test_the_gradient_reaches_the_input_and_the_learned_codebooks(quantizer):
         assert parameter.grad.any(), name
 
 
-def test_commitment_pulls_only_the_input_and_codebook_loss_only_the_codebooks(quantizer):
+def test_commitment_pulls_only_the_input_and_codebook_loss_only_the_codebooks(learned):
     latents = sample().requires_grad_()
-    out = quantizer.train()(latents, full())
-    parameters = entries_of(quantizer)
+    out = learned.train()(latents, full())
+    parameters = entries_of(learned)
     pulled = torch.autograd.grad(
-        out.commitment, [latents, *quantizer.parameters()], retain_graph=True, allow_unused=True
+        out.commitment, [latents, *learned.parameters()], retain_graph=True, allow_unused=True
     )
     assert pulled[0].any()
     assert not any(gradient is not None and gradient.any() for gradient in pulled[1:])
@@ -170,20 +179,20 @@ def test_commitment_pulls_only_the_input_and_codebook_loss_only_the_codebooks(qu
         assert out.codebook == 0
 
 
-def test_learning_lowers_the_error(quantizer):
+def test_learning_lowers_the_error(learned):
     latents = 2 * sample(10, 50, seed=5) + 1  # not what the books started on
-    before = error(quantizer, latents)
-    quantizer.train()
+    before = error(learned, latents)
+    learned.train()
     optimizer = None
-    if entries_of(quantizer):
-        optimizer = torch.optim.Adam(entries_of(quantizer), lr=0.05)
+    if entries_of(learned):
+        optimizer = torch.optim.Adam(entries_of(learned), lr=0.05)
     for _ in range(60):
-        out = quantizer(latents, full(10))
+        out = learned(latents, full(10))
         if optimizer is not None:
             optimizer.zero_grad()
             out.codebook.backward()
             optimizer.step()
-    assert error(quantizer.eval(), latents) < 0.8 * before
+    assert error(learned.eval(), latents) < 0.8 * before
 
 
 def test_evaluation_learns_nothing(quantizer):
@@ -239,7 +248,7 @@ def test_constant_input_is_fine(quantizer):
         assert latents.grad.isfinite().all()
         assert (out.codes == out.codes[:1, :, :1]).all()
         quantizer.start(latents.detach().flatten(0, 1), torch.Generator())
-        assert error(quantizer, latents.detach()) < 1e-3
+        assert error(quantizer, latents.detach()) < 1e-2
 
 
 def test_one_frame_and_no_frame_are_fine(quantizer):
@@ -251,37 +260,37 @@ def test_one_frame_and_no_frame_are_fine(quantizer):
     assert all(torch.equal(t, before[name]) for name, t in quantizer.state_dict().items())
 
 
-def test_it_can_start_on_fewer_latents_than_entries_but_not_on_none(quantizer):
-    quantizer.start(sample(1, 3)[0], torch.Generator())
-    assert error(quantizer, sample(1, 3)) < 1e-2
+def test_it_can_start_on_fewer_latents_than_entries_but_not_on_none(learned):
+    learned.start(sample(1, 3)[0], torch.Generator())
+    assert error(learned, sample(1, 3)) < 1e-2
     with pytest.raises(CodecError, match="not there"):
-        quantizer.start(torch.zeros(0, D), torch.Generator())
+        learned.start(torch.zeros(0, D), torch.Generator())
 
 
-def test_the_start_is_decided_by_the_generator_alone(quantizer):
+def test_the_start_is_decided_by_the_generator_alone(learned):
     states = []
     for seed in (0, 0, 1):
         torch.rand(3)  # the global generator must not matter
-        quantizer.start(sample(5, 50).flatten(0, 1), torch.Generator().manual_seed(seed))
-        states.append(entries(snapshot(quantizer)))
+        learned.start(sample(5, 50).flatten(0, 1), torch.Generator().manual_seed(seed))
+        states.append(entries(snapshot(learned)))
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not all(torch.equal(states[0][name], states[2][name]) for name in states[0])
 
 
-def test_a_restart_moves_unused_entries_and_no_others(quantizer):
+def test_a_restart_moves_unused_entries_and_no_others(learned):
     latents = sample(1, 1).expand(4, 30, D)  # one entry per book is all that is used
     for _ in range(50):
-        quantizer.train()(latents, full(4))
-    quantizer(sample(4, 30), full(4))
-    before = entries(snapshot(quantizer))
-    codes = quantizer.encode(latents)
-    meaning = quantizer.decode(codes)
-    moved = quantizer.restart_unused(torch.Generator().manual_seed(0))
-    after = entries(quantizer.state_dict())
+        learned.train()(latents, full(4))
+    learned(sample(4, 30), full(4))
+    before = entries(snapshot(learned))
+    codes = learned.encode(latents)
+    meaning = learned.decode(codes)
+    moved = learned.restart_unused(torch.Generator().manual_seed(0))
+    after = entries(learned.state_dict())
     changed = {name: (after[name] != before[name]).any(dim=1) for name in after}
     assert 0 < moved == sum(int(rows.sum()) for rows in changed.values())
-    assert torch.equal(quantizer.decode(codes), meaning)
-    assert quantizer.restart_unused(torch.Generator()) == 0
+    assert torch.equal(learned.decode(codes), meaning)
+    assert learned.restart_unused(torch.Generator()) == 0
 
 
 def test_a_restart_before_any_input_moves_nothing(quantizer):
@@ -340,6 +349,23 @@ class _Both(nn.Module):
     def forward(self, latents):
         codes = self.quantizer.encode(latents)
         return codes, self.quantizer.decode(codes)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_a_search_for_a_depth_is_never_worse_than_its_prefix(quantizer, beam_size):
+    latents, depth = sample(K + 1), torch.arange(K + 1)
+    codes = quantizer.search(latents, depth, beam_size)
+    greedy = quantizer.encode(latents)
+    for item in range(K + 1):
+        assert (codes[item, item:] == -1).all()
+        assert (codes[item, :item] >= 0).all()
+    if beam_size == 1:
+        for item in range(K + 1):
+            assert torch.equal(codes[item, :item], greedy[item, :item])
+    elif getattr(quantizer, "projection", None) is None and not hasattr(quantizer, "groups"):
+        short = torch.where(codes >= 0, greedy, -1)
+        found = (quantizer.decode(codes) - latents).square().sum(-1)
+        assert (found <= (quantizer.decode(short) - latents).square().sum(-1) * (1 + 1e-5)).all()
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

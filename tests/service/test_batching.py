@@ -145,10 +145,10 @@ async def test_more_streams_than_the_first_slots_keep_their_states(tiny_codec):
 
 
 async def test_a_failing_step_fails_its_jobs_and_nothing_else(tiny_codec):
-    def step(audio, state):
+    def step(audio, state, books):
         if broken.now:
             raise RuntimeError("out of memory")
-        return tiny_codec.encode_step(audio, state)
+        return tiny_codec.encode_step(audio, state, books)
 
     broken = SimpleNamespace(now=False)
     codec = SimpleNamespace(
@@ -182,11 +182,30 @@ async def test_live_streams_go_before_bulk_and_bulk_is_not_starved(tiny_codec):
     engine = make_engine(tiny_codec, Order(), workers=1, max_wait_ms=0)
     lane = engine.encoder(tiny_codec, 1, bulk=True)
     lives = [engine.encoder(tiny_codec, 1) for _ in range(3)]
-    bulk = asyncio.create_task(lane.run(np.zeros((1, 1, 300 * FRAME), np.float32), 300))
+    bulk = asyncio.create_task(lane.run(np.zeros((1, 1, 300 * FRAME), np.float32), 300, 4))
     await asyncio.sleep(0)
-    live = [asyncio.create_task(x.run(np.zeros((1, 1, 4 * FRAME), np.float32), 4)) for x in lives]
+    live = [
+        asyncio.create_task(x.run(np.zeros((1, 1, 4 * FRAME), np.float32), 4, 4)) for x in lives
+    ]
     await asyncio.gather(bulk, *live)
     assert order.count(100) == 3
     assert order.index(4) == 1, "a live job waits for one block of a bulk call at most"
     assert len(await bulk) == 3
+    engine.close()
+
+
+async def test_with_beam_search_every_stream_gets_the_best_path_of_its_own_depth(beam_bundle):
+    codec = Codec(beam_bundle)
+    engine = make_engine(codec, max_wait_ms=20)
+    audio = clips(1, 1.0, np.random.default_rng(3))[0][:, None]
+
+    async def encode(books):
+        plan, _ = plans(codec, books=books)
+        with EncodeSession(engine, plan, 1e6) as session:
+            return np.concatenate([await session.push(audio), await session.flush()], axis=2)
+
+    found = await asyncio.gather(*(encode(books) for books in (1, 2, 3, 4)))
+    for books, codes in enumerate(found, 1):
+        expected = codec.encode(audio.T[None], num_codebooks=books)
+        assert np.array_equal(codes, expected)
     engine.close()
