@@ -175,6 +175,6 @@ def _codes_s(plan: DecodePlan) -> Seconds:
         if field != CODES:
             return 0.0
         check_packet(content, info, plan.num_codebooks, plan.audio.channels, plan.packed)
-        return content.num_frames / info.frame_rate
+        return float(content.num_frames / info.frame_rate)
 
     return seconds

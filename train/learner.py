@@ -79,7 +79,8 @@ class Learner:
             metrics["restarted"] = torch.tensor(float(moved))
         return {name: value.detach() for name, value in metrics.items()}
 
-    @torch.compiler.set_stance("force_eager")  # other shapes than in training
+    # Other shapes than in training:
+    @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def start_codebooks(self, crops: Iterable[Tensor]) -> None:
         """K-means start of all books.

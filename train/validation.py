@@ -41,7 +41,8 @@ class Validator:
         for clip in self.clips:  # one that cannot be read shall not stop the run hours later
             cache.get(clip.path)
 
-    @torch.compiler.set_stance("force_eager")  # clips of any length, one by one
+    # Clips of any length, one by one:
+    @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def run(self, model: CodecModel, decoder: Decoder, *, quantize: bool) -> ValidationReport:
         """Evaluate `model` with `decoder` (its moving average) in place of its own."""
