@@ -19,7 +19,6 @@ Windows = Annotated[tuple[Annotated[int, Field(ge=16)], ...], Field(min_length=1
 Frozen = Literal["encoder", "quantizer"]
 LossName = Literal[
     "mel",
-    "envelope",
     "stft",
     "waveform",
     "commitment",
@@ -67,7 +66,6 @@ class LossConfig:
 
     Attributes:
         mel: Log-mel distance.
-        envelope: Distance of mel magnitudes relative to each band's own level.
         stft: Distance of power-law compressed complex spectra.
         waveform: Mean absolute error of samples.
         commitment: Latents towards their codebook vectors.
@@ -82,7 +80,6 @@ class LossConfig:
     """
 
     mel: NonNegative = 2.0
-    envelope: NonNegative = 0.0
     stft: NonNegative = 20.0
     waveform: NonNegative = 60.0
     commitment: NonNegative = 1.0
