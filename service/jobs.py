@@ -56,12 +56,14 @@ class JobQueue:
     def __len__(self) -> int:
         return sum(map(len, self._live.values())) + len(self._bulk)
 
-    def add(self, job: Job) -> None:
-        """Queue a job."""
+    def add(self, job: Job) -> bool:
+        """Queue a job; give whether that may have made a step due at once."""
         if job.bulk:
             self._bulk.append(job)
-        else:
-            self._live.setdefault(job.frames, deque()).append(job)
+            return True
+        queue = self._live.setdefault(job.frames, deque())
+        queue.append(job)
+        return not self._max_wait_s or len(queue) >= self._max_batch
 
     def due(self) -> float:
         """When the next step has to begin; infinity if nothing must."""

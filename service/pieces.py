@@ -1,6 +1,7 @@
 """Cuts what came in one message into pieces of about a second, each a short step for a worker."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import numpy as np
 
@@ -12,20 +13,24 @@ from .formats import Audio, RawFormat, decode_samples, num_samples
 from .messages import Codes, packet_pieces
 from .plans import AudioFormat, DecodePlan
 
+UNARY_S: Final = 2  # seconds of a piece of a recording: one block of a step
 
-def audio_pieces(payload: bytes, raw: RawFormat, audio: AudioFormat) -> Iterator[Audio]:
+
+def audio_pieces(
+    payload: bytes, raw: RawFormat, audio: AudioFormat, seconds: int = 1
+) -> Iterator[Audio]:
     """Headerless audio as float32 [S, C], decoded one by one as they are asked for.
 
     Raises:
         AudioError: The bytes do not make whole samples; later, a sample is not finite.
     """
     num_samples(payload, raw, audio.channels)
-    return _decoded(payload, raw, audio)
+    return _decoded(payload, raw, audio, seconds * audio.sample_rate)
 
 
-def _decoded(payload: bytes, raw: RawFormat, audio: AudioFormat) -> Iterator[Audio]:
+def _decoded(payload: bytes, raw: RawFormat, audio: AudioFormat, samples: int) -> Iterator[Audio]:
     view = memoryview(payload)
-    step = audio.sample_rate * audio.channels * raw.bytes_per_sample
+    step = samples * audio.channels * raw.bytes_per_sample
     for start in range(0, len(payload), step):
         yield decode_samples(view[start : start + step], raw, audio.channels)
 

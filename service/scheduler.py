@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import inf
 from time import perf_counter
 from typing import Any, Final
 
@@ -102,8 +103,8 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         bulk = bulk or frames > LIVE_FRAMES
         job = Job(slots, signal, frames, books, bulk, loop.time(), loop.create_future())
-        graph.queue.add(job)
-        self._dispatch(loop)
+        if graph.queue.add(job) or self._timer is None:  # a timer is set for an older job: earlier
+            self._dispatch(loop)
         return job
 
     def close(self) -> None:
@@ -131,7 +132,11 @@ class Scheduler:
         """Look again at `when`, or never if that is infinity."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = loop.call_at(when, self._dispatch, loop) if when < float("inf") else None
+        self._timer = loop.call_at(when, self._on_time, loop) if when < inf else None
+
+    def _on_time(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        self._dispatch(loop)
 
     def _step(self, loop: asyncio.AbstractEventLoop, graph: Graph, jobs: list[Job]) -> None:
         """In a thread: gather, step, scatter."""

@@ -17,7 +17,7 @@ from .engine import Engine
 from .formats import Audio, RawFormat
 from .messages import Codes, model_message
 from .models import Models
-from .pieces import audio_pieces, codes_pieces
+from .pieces import UNARY_S, audio_pieces, codes_pieces
 from .plans import AudioFormat, EncodePlan, Planner, input_encoding
 from .resume_tokens import TokenSealer
 from .session import DecodeSession, EncodeSession
@@ -103,11 +103,11 @@ class SpeechCodecServicer(codec_pb2_grpc.SpeechCodecServicer):
         encoding = input_encoding(request.config)
         if isinstance(encoding, RawFormat):
             plan = self._planner.encode(request.config)
-            return plan, audio_pieces(request.audio_content, encoding, plan.audio)
+            return plan, audio_pieces(request.audio_content, encoding, plan.audio, UNARY_S)
         recording = Recording(request.audio_content, encoding)
         found = AudioFormat(encoding, recording.sample_rate, recording.channels)
         plan = self._planner.encode(request.config, found)
-        return plan, recording.blocks(plan.audio.sample_rate)
+        return plan, recording.blocks(UNARY_S * plan.audio.sample_rate)
 
     def _writer(self, audio: AudioFormat) -> RawWriter | RecordingWriter:
         max_bytes = self._settings.max_message_bytes

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -129,6 +130,17 @@ def _rotate(latents: Tensor, target: Tensor) -> Tensor:
     along_source = (latents * a).sum(-1, keepdim=True) * b
     rotated: Tensor = (latents - 2 * along_middle + 2 * along_source) * (target_length / length)
     return rotated
+
+
+def sum_of_books(vectors: Tensor) -> Tensor:
+    """Sum over the books of [B, K, T, D], one after the other; zeros for no books.
+
+    A kernel orders the terms of a sum by the shape of its input, so a stream would depend on
+    which others share its batch.
+    """
+    if not vectors.shape[1]:
+        return vectors.sum(dim=1)
+    return reduce(torch.add, vectors.unbind(dim=1))
 
 
 def heard(codes: Tensor) -> Tensor:

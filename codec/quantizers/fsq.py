@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..config import FROZEN
 from ..errors import CodecError, ConfigError
 from ..layers import at_least_float32
-from .base import NOT_HEARD, QUANTIZERS, Quantized, Quantizer
+from .base import NOT_HEARD, QUANTIZERS, Quantized, Quantizer, sum_of_books
 from .beam import beam_search
 from .projection import Projection
 
@@ -153,7 +153,7 @@ class FSQ(Quantizer):
         K = codes.shape[1]
         points = nn.functional.embedding(codes.clamp_min(0), self.grid)
         scaled = points * self.scales[:K, None] * (codes >= 0)[..., None]
-        return scaled.sum(dim=1)
+        return sum_of_books(scaled)
 
 
 def default_levels(codebook_size: int) -> tuple[int, ...]:

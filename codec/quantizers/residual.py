@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from ..config import FROZEN
 from ..errors import CodecError, ConfigError
 from ..layers import at_least_float32
-from .base import QUANTIZERS, GradientEstimator, Quantized, Quantizer, mean, pass_gradient
+from .base import (
+    QUANTIZERS,
+    GradientEstimator,
+    Quantized,
+    Quantizer,
+    mean,
+    pass_gradient,
+    sum_of_books,
+)
 from .beam import beam_search
 from .codebook import Codebook, Learning
 from .projection import Projection
@@ -142,7 +150,8 @@ class ResidualVQ(Quantizer):
         K, stride = codes.shape[1], self.codebook_size + 1
         offset = stride * torch.arange(K, device=codes.device) + 1
         with torch.autocast(codes.device.type, enabled=False):
-            return self._up(F.embedding(codes + offset[:, None], torch.cat(rows)).sum(dim=1))
+            vectors = F.embedding(codes + offset[:, None], torch.cat(rows))
+            return self._up(sum_of_books(vectors))
 
     @torch.no_grad()
     def start(self, latents: Tensor, generator: torch.Generator) -> None:
