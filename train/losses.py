@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from .config import LossConfig
 
+FLOOR = 1e-5  # of magnitudes, below which nothing is heard
+
 
 class Spectrum(nn.Module):
     """Complex STFT with a Hann window and a hop of a quarter, scaled to be level with the audio."""
@@ -35,6 +37,7 @@ class ReconstructionLosses:
     """Unweighted scalars."""
 
     mel: Tensor
+    envelope: Tensor
     stft: Tensor
     waveform: Tensor
 
@@ -44,6 +47,9 @@ class ReconstructionLoss(nn.Module):
 
     * ``mel``: mean absolute difference of natural-log mel magnitudes (floor 1e-5), averaged over
       `mel_windows`; Parallel WaveGAN, https://arxiv.org/abs/1910.11480.
+    * ``envelope``: mean absolute difference of mel magnitudes, each band relative to its own RMS
+      over the crop, averaged over `mel_windows`: all bands weigh the same and silence weighs
+      nothing, as in STOI, https://doi.org/10.1109/TASL.2011.2114881.
     * ``stft``: mean absolute difference of complex spectra whose magnitudes are raised to 0.3,
       averaged over `stft_windows`; it carries the phase.
     * ``waveform``: mean absolute difference of samples.
@@ -87,16 +93,21 @@ class ReconstructionLoss(nn.Module):
         """
         mel_windows = self._draw(self.config.mel_windows, random)
         stft_windows = self._draw(self.config.stft_windows, random)
-        mel, stft = [], []
+        mel, envelope, stft = [], [], []
         for size in sorted({*mel_windows, *stft_windows}):
             spectrum = self.spectra[str(size)]
             a, b = spectrum(decoded), spectrum(target)
             if size in mel_windows:
-                mel.append(self._mel(size, a, b, bandwidth_hz))
+                distances = self._mel(size, a, b, bandwidth_hz)
+                mel.append(distances[0])
+                envelope.append(distances[1])
             if size in stft_windows:
                 stft.append(self._complex(size, a, b, bandwidth_hz))
         return ReconstructionLosses(
-            torch.stack(mel).mean(), torch.stack(stft).mean(), (decoded - target).abs().mean()
+            torch.stack(mel).mean(),
+            torch.stack(envelope).mean(),
+            torch.stack(stft).mean(),
+            (decoded - target).abs().mean(),
         )
 
     def _draw(self, windows: tuple[int, ...], random: torch.Generator | None) -> set[int]:
@@ -106,11 +117,14 @@ class ReconstructionLoss(nn.Module):
             return set(windows)
         return {windows[i] for i in torch.randperm(len(windows), generator=random)[:count]}
 
-    def _mel(self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor) -> Tensor:
+    def _mel(self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor) -> tuple[Tensor, Tensor]:
+        """The ``mel`` and the ``envelope`` distance."""
         filters, edge = self.get_buffer(f"mel_{size}"), self.get_buffer(f"edge_{size}")
-        log_a, log_b = ((filters @ _magnitude(x)).clamp_min(1e-5).log() for x in (a, b))
         kept = edge[None] <= bandwidth_hz[:, None] + 1  # [B, bands]
-        return _masked_mean((log_a - log_b).abs(), kept)
+        a, b = filters @ _magnitude(a), filters @ _magnitude(b)
+        logarithmic = (a.clamp_min(FLOOR).log() - b.clamp_min(FLOOR).log()).abs()
+        level = b.square().mean(-1, keepdim=True).sqrt().clamp_min(10 * FLOOR)
+        return _masked_mean(logarithmic, kept), _masked_mean((a - b).abs() / level, kept)
 
     def _complex(self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor) -> Tensor:
         frequency = torch.linspace(0, self.sample_rate / 2, size // 2 + 1, device=a.device)

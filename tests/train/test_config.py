@@ -79,7 +79,8 @@ def test_overrides_reach_any_depth():
         ("model.vresion=2", r"model: unknown field 'vresion'; did you mean 'version'"),
         ("seed=many", "seed: Input should be a valid integer"),
         ("seed=-1", "seed"),
-        ("stages.quantized.freeze=[decoder]", "freeze"),
+        ("stages.quantized.freeze=[ears]", "freeze"),
+        ("stages.quantized.freeze=[encoder, quantizer, decoder]", "freezes everything"),
         ("stages.quantized.learning_rate=0", "learning_rate"),
         ("loss.mel_windows=[512]", "mel_windows and mel_bands differ in length"),
         ("loss.stft_windows=[]", "stft_windows"),
@@ -122,7 +123,7 @@ def test_a_run_without_stages_is_refused():
 def test_steps_are_found_in_their_stages():
     config = load("stages.autoencoder.steps=3", "stages.quantized.steps=2")
     names = [config.stage_at(step)[0] for step in range(6)]
-    assert names == ["autoencoder"] * 3 + ["quantized"] * 2 + ["adversarial"]
+    assert names == ["autoencoder"] * 3 + ["quantized"] * 2 + ["spectral"]
     assert [config.stage_at(step)[2] for step in range(6)] == [0, 1, 2, 0, 1, 0]
     assert config.quantizer_step == 3
     with pytest.raises(ConfigError, match=str(config.total_steps)):
