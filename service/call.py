@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from time import perf_counter
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -25,7 +24,6 @@ class Call:
     Attributes:
         method: For example "StreamingEncode".
         request_id: Its name in the log.
-        busy_s: Seconds of work so far.
         client: Name of its token; empty without one.
         tally: What it has moved so far.
         trace: The caller's place in a trace.
@@ -42,22 +40,13 @@ class Call:
         self._context, self._worker, self._idle_timeout_s = context, worker, idle_timeout_s
         self.method = method
         self.request_id = secrets.token_hex(8)
-        self.busy_s = 0.0
         self.client = ""
         self.tally = Tally(method, observers)
         self.trace = trace_context(context.invocation_metadata())
 
     async def work(self, step: Callable[..., T], *args: Any) -> T:
         """Do `step(*args)` in a worker thread."""
-
-        def timed() -> T:
-            start = perf_counter()
-            try:
-                return step(*args)
-            finally:
-                self.busy_s += perf_counter() - start
-
-        return await self._worker.run(timed)
+        return await self._worker.run(lambda: step(*args))
 
     async def config(self) -> Any:
         """Read the first message of a stream and give its configuration.

@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import CodecError, ConfigError
+from ..layers import at_least_float32
 from ..registry import Registry
 
 NOT_HEARD = -1  # in codes: this book was not sent for this frame
@@ -141,6 +142,20 @@ def sum_of_books(vectors: Tensor) -> Tensor:
     if not vectors.shape[1]:
         return vectors.sum(dim=1)
     return reduce(torch.add, vectors.unbind(dim=1))
+
+
+def usable(latents: Tensor) -> Tensor:
+    """Sample latents [N, D] to start from, in float32 or better.
+
+    Raises:
+        CodecError: No latents, or some are not finite.
+    """
+    if not len(latents) or not latents.isfinite().all():
+        raise CodecError(
+            f"codebooks cannot start from {len(latents)} latents that are "
+            f"{'not finite: the encoder has diverged' if len(latents) else 'not there'}"
+        )
+    return at_least_float32(latents)
 
 
 def heard(codes: Tensor) -> Tensor:

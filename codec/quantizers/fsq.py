@@ -9,9 +9,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..config import FROZEN
-from ..errors import CodecError, ConfigError
+from ..errors import ConfigError
 from ..layers import at_least_float32
-from .base import NOT_HEARD, QUANTIZERS, Quantized, Quantizer, sum_of_books
+from .base import NOT_HEARD, QUANTIZERS, Quantized, Quantizer, sum_of_books, usable
 from .beam import beam_search
 from .projection import Projection
 
@@ -111,12 +111,7 @@ class FSQ(Quantizer):
         Raises:
             CodecError: No latents, or some are not finite.
         """
-        latents = at_least_float32(latents)
-        if not len(latents) or not latents.isfinite().all():
-            raise CodecError(
-                f"codebooks cannot start from {len(latents)} latents that are "
-                f"{'not finite: the encoder has diverged' if len(latents) else 'not there'}"
-            )
+        latents = usable(latents)
         with torch.autocast(latents.device.type, enabled=False):
             self.projection.start(latents)
             size = self.projection.down(latents).square().mean(0).sqrt().clamp_min(1e-6)

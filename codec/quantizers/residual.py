@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..config import FROZEN
-from ..errors import CodecError, ConfigError
+from ..errors import ConfigError
 from ..layers import at_least_float32
 from .base import (
     QUANTIZERS,
@@ -19,6 +19,7 @@ from .base import (
     mean,
     pass_gradient,
     sum_of_books,
+    usable,
 )
 from .beam import beam_search
 from .codebook import Codebook, Learning
@@ -160,12 +161,7 @@ class ResidualVQ(Quantizer):
         Raises:
             CodecError: No latents, or some are not finite.
         """
-        latents = at_least_float32(latents)
-        if not len(latents) or not latents.isfinite().all():
-            raise CodecError(
-                f"codebooks cannot start from {len(latents)} latents that are "
-                f"{'not finite: the encoder has diverged' if len(latents) else 'not there'}"
-            )
+        latents = usable(latents)
         with torch.autocast(latents.device.type, enabled=False):
             if self.projection is not None:
                 self.projection.start(latents)
