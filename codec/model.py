@@ -47,7 +47,7 @@ class CodecModel(nn.Module):
         self.config = config
         sizes = {"num_codebooks": config.num_codebooks, "codebook_size": config.codebook_size}
         width = {"latent_dim": config.latent_dim}
-        frame = {"frame_size": config.frame_size}
+        frame = {"sample_rate": config.sample_rate, "frame_size": config.frame_size}
         try:
             self.encoder = ENCODERS.create(
                 config.encoder.name, config.encoder.options, **frame, **width

@@ -19,6 +19,7 @@ Windows = Annotated[tuple[Annotated[int, Field(ge=16)], ...], Field(min_length=1
 Frozen = Literal["encoder", "quantizer"]
 LossName = Literal[
     "mel",
+    "loudness",
     "stft",
     "waveform",
     "commitment",
@@ -66,6 +67,7 @@ class LossConfig:
 
     Attributes:
         mel: Log-mel distance.
+        loudness: Distance of mel magnitudes raised to 0.3.
         stft: Distance of power-law compressed complex spectra.
         waveform: Mean absolute error of samples.
         commitment: Latents towards their codebook vectors.
@@ -75,11 +77,13 @@ class LossConfig:
         mel_windows: Window lengths of the log-mel distance; hop is a quarter.
         mel_bands: Mel bands at each window.
         stft_windows: Window lengths of the complex distance.
+        stft_corner_hz: Frequency above which bins count less and less in it; 0 weighs all alike.
         windows_per_step: How many of each list, drawn anew, a step looks at; 0 means all. Spectra
             are a third of a step's cost on a CPU, and on average nothing is lost.
     """
 
     mel: NonNegative = 2.0
+    loudness: NonNegative = 0.0
     stft: NonNegative = 20.0
     waveform: NonNegative = 60.0
     commitment: NonNegative = 1.0
@@ -89,6 +93,7 @@ class LossConfig:
     mel_windows: Windows = (2048, 1024, 512, 256, 128)
     mel_bands: tuple[Positive, ...] = (160, 80, 40, 20, 10)
     stft_windows: Windows = (1024, 512, 256)
+    stft_corner_hz: NonNegative = 0.0
     windows_per_step: Annotated[int, Field(ge=0)] = 0
 
     def __post_init__(self) -> None:
