@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import LossConfig
+from .config_losses import LossConfig
 
 
 class Spectrum(nn.Module):

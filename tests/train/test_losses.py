@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sotto.train.config import LossConfig
+from sotto.train.config_losses import LossConfig
 from sotto.train.losses import ReconstructionLoss, Spectrum
 
 CONFIG = LossConfig(mel_windows=(1024, 256), mel_bands=(40, 20), stft_windows=(512,))
