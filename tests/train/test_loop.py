@@ -233,6 +233,18 @@ def test_a_checkpoint_of_another_model_is_refused(config):
         Trainer(dataclasses.replace(config, model=model))
 
 
+def test_a_checkpoint_that_says_its_step_alone_goes_on(finished, make_run, monkeypatch):
+    # Earlier runs kept no more than that.
+    config = make_run()
+    first = Trainer(config)
+    stop_at(monkeypatch, first, 3)
+    first.run()
+    (config.output / "checkpoint" / "meta.json").write_text('{"step": 3}')
+    Trainer(config).run()
+    expected, found = (load_checkpoint(run)[0] for run in (finished.config.output, config.output))
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
 def test_a_checkpoint_without_step_is_refused(config):
     (config.output / "checkpoint" / "meta.json").write_text("{}")
     with pytest.raises(CodecError, match="does not fit"):
