@@ -278,15 +278,57 @@ def client_health(
 def train(
     config: Annotated[Path, typer.Argument(help="A YAML file, such as those in train/configs.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Describe the model, take two steps.")] = False,
 ) -> None:
-    """Train a codec; the same command again goes on where it stopped."""
+    """Train a codec; the same command again goes on where it stopped.
+
+    Several GPUs: torchrun --nproc_per_node 8 -m sotto train CONFIG.yaml ...
+    """
     with _extra("train"):
         from sotto.train.config import load_config
+        from sotto.train.dry_run import dry_run as describe
         from sotto.train.loop import Trainer
+        from sotto.train.processes import joined
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("sotto").setLevel(logging.INFO)
-    Trainer(load_config(config, overrides or [])).run()
+    run = load_config(config, overrides or [])
+    with joined(run.device) as first:
+        logging.getLogger("sotto").setLevel(logging.INFO if first else logging.WARNING)
+        if dry_run:
+            describe(run, Console(quiet=not first))
+        else:
+            Trainer(run).run()
+
+
+@app.command()
+def prepare(
+    data: Annotated[str, typer.Argument(help="Folder, manifest, root of LibriTTS, or shards.")],
+    target: Annotated[Path, typer.Argument(help="Where manifest and report go.")],
+    sample_rate: Annotated[int, typer.Option(help="Hz of the model.")] = 24_000,
+    cache: Annotated[Path, typer.Option(help="As dataset.cache.")] = Path(".cache/audio"),
+    subset: Annotated[list[str] | None, typer.Option(help="Of LibriTTS; may be repeated.")] = None,
+    download: Annotated[bool, typer.Option(help="Get missing subsets of LibriTTS.")] = False,
+    min_seconds: Annotated[float, typer.Option(help="Shorter clips are dropped.")] = 0.3,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+) -> None:
+    """Scan a corpus, resample it once, measure every clip, and report what is kept and dropped."""
+    with _extra("train"):
+        from sotto.train.cache import AudioCache
+        from sotto.train.config_data import SourceConfig
+        from sotto.train.corpus import source_clips
+        from sotto.train.prepare import Limits, write_manifest
+        from sotto.train.prepare import prepare as look
+        from sotto.train.prepare_report import draw, table
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    source = SourceConfig(path=data, subsets=tuple(subset or ()), download=download)
+    limits = Limits(min_seconds=min_seconds)
+    clips = source_clips(source, cache / "shards")
+    prepared = look(clips, AudioCache(cache, sample_rate), limits, jobs=jobs)
+    Console().print(table(prepared))
+    write_manifest(prepared, target)
+    draw(prepared, target)
+    _say(f"train on it: sotto train CONFIG.yaml data={target / 'manifest.csv'}")
 
 
 @app.command()
@@ -295,13 +337,14 @@ def export(
     target: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     weights: Annotated[bool, typer.Option(help="Keep model.safetensors too.")] = True,
     beam: Annotated[int, typer.Option(min=1, help="Code paths that encoding keeps.")] = 1,
+    best: Annotated[bool, typer.Option(help="The best checkpoint, not the last.")] = False,
 ) -> None:
     """Make a serving bundle of a training run, checked against torch."""
     with _extra("train"):
         from sotto.train.bundle import export_run
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages not needed
-    parity = export_run(run, target, weights=weights, beam_size=beam)
+    parity = export_run(run, target, weights=weights, beam_size=beam, best=best)
     _say(
         f"{target}: {parity.equal_codes:.3%} of codes equal to torch, audio within "
         f"{parity.audio_difference:.1e}, over {parity.frames} frames"

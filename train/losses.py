@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import LossConfig
+from .config_losses import LossConfig
 
 
 class Spectrum(nn.Module):
@@ -115,9 +115,7 @@ class ReconstructionLoss(nn.Module):
             return set(windows)
         return {windows[i] for i in torch.randperm(len(windows), generator=random)[:count]}
 
-    def _mel(
-        self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _mel(self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor) -> tuple[Tensor, Tensor]:
         """Distance of logarithms and of powers of mel magnitudes."""
         filters, edge = self.get_buffer(f"mel_{size}"), self.get_buffer(f"edge_{size}")
         a, b = ((filters @ _magnitude(x)).clamp_min(1e-5) for x in (a, b))
