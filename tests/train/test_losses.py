@@ -65,7 +65,7 @@ def test_a_corner_makes_high_phases_cheap_and_low_ones_not():
         return float(flipped[0] / flipped[1])
 
     assert kept(200) > 0.8
-    assert kept(1_000) == pytest.approx(0.5, abs=0.05)
+    assert kept(1_000) == pytest.approx(0.5, abs=0.1)
     assert kept(4_000) < 0.1
 
 
