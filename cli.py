@@ -357,6 +357,8 @@ def evaluate(
     bitrates: Annotated[str, typer.Option(help="bit/s, by commas.")] = "1500,3000,6000",
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the numbers go.")] = None,
     visqol: Annotated[bool, typer.Option(help="Also ViSQOL, which takes longest.")] = False,
+    peers: Annotated[str, typer.Option(help="Codecs to measure beside: opus.")] = "",
+    peer_bitrates: Annotated[str, typer.Option(help="bit/s of the peers.")] = "6000,8000,12000",
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes for the metrics.")] = None,
     model: Model = "speech-24khz",
     threads: Threads = 1,
@@ -364,19 +366,29 @@ def evaluate(
     """Encode and decode every clip of a folder at several bitrates, and measure."""
     with _extra("eval"):
         from sotto.bench.evaluate import evaluate as measure
-        from sotto.bench.tables import print_report
+        from sotto.bench.evaluate import evaluate_coder
+        from sotto.bench.peers import make_peer
+        from sotto.bench.tables import comparison_table, print_report
     from sotto.export.runtime import load
 
-    try:
-        rates = [float(rate) for rate in bitrates.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--bitrates {bitrates}: expected numbers such as 1500,3000") from error
+    rates, peer_rates = _rates("--bitrates", bitrates), _rates("--peer-bitrates", peer_bitrates)
+    beside = [make_peer(name.strip(), peer_rates) for name in peers.split(",") if name.strip()]
     report = measure(load(model, threads=threads), folder, rates, with_visqol=visqol, jobs=jobs)
     print_report(report)
+    reports = [report]
+    for peer in beside:
+        reports.append(
+            evaluate_coder(peer, folder, peer_rates, with_visqol=visqol, jobs=jobs, seed=0)
+        )
+        print_report(reports[-1])
+    if beside:
+        Console().print(comparison_table(reports))
     target = json_file or Path("bench-output/eval.json")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(report.to_json(), encoding="utf-8")
-    _say(f"saved {target}")
+    for one in reports:
+        name = target if one is report else target.with_stem(f"{target.stem}-{one.model['name']}")
+        one.save(name)
+        _say(f"saved {name}")
 
 
 def main() -> None:
@@ -386,6 +398,13 @@ def main() -> None:
     except CodecError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
         raise SystemExit(1) from error
+
+
+def _rates(option: str, text: str) -> list[float]:
+    try:
+        return [float(rate) for rate in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"{option} {text}: expected numbers such as 1500,3000") from error
 
 
 def _say(text: str) -> None:

@@ -89,12 +89,10 @@ class ISTFTDecoder(Decoder):
 
     def init_state(self, batch_size: int) -> State:
         """Zeros for every block, the overlap and the noise."""
-        state: State = {
-            "stack": self.stack.init_state(batch_size),
-            "istft": self.istft.init_state(batch_size),
-        }
+        state: State = {"stack": self.stack.init_state(batch_size)}
         if self.noise is not None:
             state["noise"] = self.noise.init_state(batch_size)
+        state["istft"] = self.istft.init_state(batch_size)
         return state
 
     def forward(self, x: Tensor, depth: Tensor, state: State) -> tuple[Tensor, State]:
@@ -106,7 +104,8 @@ class ISTFTDecoder(Decoder):
         with torch.autocast(x.device.type, enabled=False):
             spectrum = expand(at_least_float32(spectrum), self.power)
             if self.noise is not None:
-                noise, after["noise"] = self.noise(at_least_float32(hidden), branch(state, "noise"))
+                noise, loop = self.noise(at_least_float32(hidden), branch(state, "noise"))
+                after["noise"] = loop
                 spectrum = spectrum + noise
             audio, after["istft"] = self.istft(spectrum, branch(state, "istft"))
         return audio, after

@@ -96,7 +96,7 @@ class LogMel(nn.Module):
     def __init__(self, num_bands: int, num_bins: int, top_hz: float) -> None:
         super().__init__()
         rows = mel_interpolation(num_bands, num_bins, top_hz)
-        filters = rows / rows.sum(1, keepdim=True)
+        filters = (rows / rows.sum(1, keepdim=True)).half().float()  # graphs store float16
         self.register_buffer("filters", filters.T.contiguous(), persistent=False)
 
     def forward(self, spectrum: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ def mel_interpolation(num_bands: int, num_bins: int, top_hz: float) -> Tensor:
     mel = torch.log1p(torch.linspace(0, top_hz, num_bins, dtype=torch.float64) / 700)
     place = mel / mel[-1] * (num_bands - 1)
     distance = place[None] - torch.arange(num_bands, dtype=torch.float64)[:, None]
-    return (1 - distance.abs()).clamp_min(0).float()
+    return (1 - distance.abs()).clamp_min(0).half().float()  # graphs store float16
 
 
 class CausalSTFT(StreamingModule):

@@ -20,7 +20,7 @@ def noise():
 
 def test_bands_share_every_bin_and_turn_back():
     rows = mel_interpolation(BANDS, FRAME + 1, 12_000.0)
-    assert torch.allclose(rows.sum(0), torch.ones(FRAME + 1))
+    assert torch.allclose(rows.sum(0), torch.ones(FRAME + 1), atol=1e-3)
     assert (rows >= 0).all()
     assert rows[0, 0] == rows[-1, -1] == 1
     assert (rows.argmax(0).diff() >= 0).all()
