@@ -357,6 +357,9 @@ def evaluate(
     bitrates: Annotated[str, typer.Option(help="bit/s, by commas.")] = "1500,3000,6000",
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the numbers go.")] = None,
     visqol: Annotated[bool, typer.Option(help="Also ViSQOL, which takes longest.")] = False,
+    stress_bitrate: Annotated[
+        float | None, typer.Option("--stress", help="Also noise, telephone, …, at so many bit/s.")
+    ] = None,
     peers: Annotated[str, typer.Option(help="Codecs to measure beside: opus.")] = "",
     peer_bitrates: Annotated[str, typer.Option(help="bit/s of the peers.")] = "6000,8000,12000",
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes for the metrics.")] = None,
@@ -368,12 +371,14 @@ def evaluate(
         from sotto.bench.evaluate import evaluate as measure
         from sotto.bench.evaluate import evaluate_coder
         from sotto.bench.peers import make_peer
+        from sotto.bench.stress import stress, stress_table
         from sotto.bench.tables import comparison_table, print_report
     from sotto.export.runtime import load
 
     rates, peer_rates = _rates("--bitrates", bitrates), _rates("--peer-bitrates", peer_bitrates)
     beside = [make_peer(name.strip(), peer_rates) for name in peers.split(",") if name.strip()]
-    report = measure(load(model, threads=threads), folder, rates, with_visqol=visqol, jobs=jobs)
+    codec = load(model, threads=threads)
+    report = measure(codec, folder, rates, with_visqol=visqol, jobs=jobs)
     print_report(report)
     reports = [report]
     for peer in beside:
@@ -383,6 +388,9 @@ def evaluate(
         print_report(reports[-1])
     if beside:
         Console().print(comparison_table(reports))
+    if stress_bitrate is not None:
+        rows = stress(codec, folder, stress_bitrate)
+        Console().print(stress_table(rows, stress_bitrate))
     target = json_file or Path("bench-output/eval.json")
     target.parent.mkdir(parents=True, exist_ok=True)
     for one in reports:

@@ -43,8 +43,10 @@ class ReconstructionLosses:
 class ReconstructionLoss(nn.Module):
     """How far decoded audio is from the original, band by band up to what was recorded.
 
-    * ``mel``: mean absolute difference of natural-log mel magnitudes (floor 1e-5), averaged over
-      `mel_windows`; Parallel WaveGAN, https://arxiv.org/abs/1910.11480.
+    * ``mel``: mean absolute difference of natural-log mel levels (root of a band's mean energy,
+      floor 1e-5), averaged over `mel_windows`; Parallel WaveGAN,
+      https://arxiv.org/abs/1910.11480. Energies, not mean magnitudes: of two bands with the same
+      mean magnitude the one with harmonics is louder than the one with noise.
     * ``loudness``: the same with magnitudes raised to 0.3 instead of their logarithm: nearer to
       how loud a band sounds, and quiet bands count less.
     * ``stft``: mean absolute difference of complex spectra whose magnitudes are raised to 0.3,
@@ -118,7 +120,7 @@ class ReconstructionLoss(nn.Module):
     def _mel(self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor) -> tuple[Tensor, Tensor]:
         """Distance of logarithms and of powers of mel magnitudes."""
         filters, edge = self.get_buffer(f"mel_{size}"), self.get_buffer(f"edge_{size}")
-        a, b = ((filters @ _magnitude(x)).clamp_min(1e-5) for x in (a, b))
+        a, b = ((filters @ _energy(x)).sqrt().clamp_min(1e-5) for x in (a, b))
         kept = edge[None] <= bandwidth_hz[:, None] + 1  # [B, bands]
         return (
             _masked_mean((a.log() - b.log()).abs(), kept),
@@ -135,8 +137,8 @@ class ReconstructionLoss(nn.Module):
         return _masked_mean(difference, kept)
 
 
-def _magnitude(spectrum: Tensor) -> Tensor:
-    return (spectrum.real.square() + spectrum.imag.square() + 1e-12).sqrt()
+def _energy(spectrum: Tensor) -> Tensor:
+    return spectrum.real.square() + spectrum.imag.square() + 1e-12
 
 
 def _power_law(spectrum: Tensor) -> Tensor:
