@@ -360,6 +360,9 @@ def evaluate(
     stress_bitrate: Annotated[
         float | None, typer.Option("--stress", help="Also noise, telephone, …, at so many bit/s.")
     ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for spectrograms of a dozen clips.")
+    ] = None,
     peers: Annotated[str, typer.Option(help="Codecs to measure beside: opus.")] = "",
     peer_bitrates: Annotated[str, typer.Option(help="bit/s of the peers.")] = "6000,8000,12000",
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes for the metrics.")] = None,
@@ -371,6 +374,7 @@ def evaluate(
         from sotto.bench.evaluate import evaluate as measure
         from sotto.bench.evaluate import evaluate_coder
         from sotto.bench.peers import make_peer
+        from sotto.bench.pictures import draw_clips
         from sotto.bench.stress import stress, stress_table
         from sotto.bench.tables import comparison_table, print_report
     from sotto.export.runtime import load
@@ -391,6 +395,8 @@ def evaluate(
     if stress_bitrate is not None:
         rows = stress(codec, folder, stress_bitrate)
         Console().print(stress_table(rows, stress_bitrate))
+    if pictures is not None:
+        _say(f"drew {len(draw_clips(codec, folder, rates, pictures))} clips in {pictures}")
     target = json_file or Path("bench-output/eval.json")
     target.parent.mkdir(parents=True, exist_ok=True)
     for one in reports:

@@ -1,0 +1,93 @@
+"""Pictures of what a codec does to clips: spectrograms and waveforms, original above decoded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .clips import Audio
+from .evaluate import find_audio, read_reference
+
+if TYPE_CHECKING:
+    from sotto.export.runtime import Codec
+
+matplotlib.use("agg")
+LONGEST_S = 4.0
+WINDOW = 512
+RANGE_DB = (-100.0, -20.0)
+
+
+def draw_clips(
+    codec: "Codec",
+    folder: str | Path,
+    bitrates: Sequence[float],
+    target: Path,
+    *,
+    max_clips: int = 12,
+) -> list[Path]:
+    """One PNG a clip: the original and every bitrate, as spectrogram and as waveform.
+
+    Args:
+        codec: The codec to look at.
+        folder: Searched for audio; clips are taken evenly over its sorted files.
+        bitrates: Bits per second.
+        target: Folder for the pictures; made if needed.
+        max_clips: How many at most; the first 4 s of each.
+
+    Raises:
+        AudioError: The folder is missing, holds no audio, or a clip cannot be read.
+        CodesError: The model has no such bitrate.
+    """
+    rate = codec.info.sample_rate
+    files = find_audio(folder)
+    chosen = sorted({round(i) for i in np.linspace(0, len(files) - 1, min(max_clips, len(files)))})
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    for file in (files[i] for i in chosen):
+        clip = read_reference(file, rate)[: int(LONGEST_S * rate)]
+        rows = {"original": clip}
+        for bitrate in bitrates:
+            books = codec.info.choose_num_codebooks(bitrate=bitrate)
+            codes = codec.encode(clip[None, None], num_codebooks=books)
+            rows[f"{bitrate:g} bit/s"] = codec.decode(codes, clip.size)[0, 0]
+        written.append(target / f"{file.stem}.png")
+        _draw(rows, rate, written[-1])
+    return written
+
+
+def _draw(rows: dict[str, Audio], rate: int, path: Path) -> None:
+    figure = Figure(figsize=(14, 2.4 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), 2, squeeze=False, width_ratios=(3, 1), sharex="col")
+    peak = max(float(np.abs(audio).max()) for audio in rows.values()) + 1e-3
+    middle = int(np.argmax(np.convolve(np.square(rows["original"]), np.ones(960), "same")))
+    for (spectrogram, waveform), (name, audio) in zip(axes, rows.items(), strict=True):
+        _spectrogram(spectrogram, audio, rate)
+        spectrogram.set_title(name, loc="left", fontsize=9)
+        around = slice(max(middle - 600, 0), middle + 600)  # 50 ms around the loudest place
+        waveform.plot(
+            np.arange(audio.size)[around] / rate, audio[around], linewidth=0.8, color="black"
+        )
+        waveform.set_ylim(-peak, peak)
+    axes[-1, 0].set_xlabel("s")
+    axes[-1, 1].set_xlabel("s, around the loudest place")
+    figure.savefig(path, dpi=80)
+
+
+def _spectrogram(axes: Axes, audio: Audio, rate: int) -> None:
+    padded = np.pad(audio, (0, max(0, 2 * WINDOW - audio.size)))
+    axes.specgram(
+        padded,
+        NFFT=WINDOW,
+        Fs=rate,
+        noverlap=WINDOW * 3 // 4,
+        cmap="magma",
+        vmin=RANGE_DB[0],
+        vmax=RANGE_DB[1],
+        pad_to=1024,
+        scale="dB",
+    )
+    axes.set_ylabel("Hz")
