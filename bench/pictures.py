@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
+import scipy.signal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 matplotlib.use("agg")
 LONGEST_S = 4.0
 WINDOW = 512
-RANGE_DB = (-100.0, -20.0)
+RANGE_DB = (-90.0, -20.0)  # of a full-scale sine
 
 
 def draw_clips(
@@ -78,16 +79,17 @@ def _draw(rows: dict[str, Audio], rate: int, path: Path) -> None:
 
 
 def _spectrogram(axes: Axes, audio: Audio, rate: int) -> None:
-    padded = np.pad(audio, (0, max(0, 2 * WINDOW - audio.size)))
-    axes.specgram(
-        padded,
-        NFFT=WINDOW,
-        Fs=rate,
+    hertz, seconds, spectrum = scipy.signal.stft(
+        np.pad(audio, (0, max(0, WINDOW - audio.size))),
+        rate,
+        nperseg=WINDOW,
         noverlap=WINDOW * 3 // 4,
-        cmap="magma",
-        vmin=RANGE_DB[0],
-        vmax=RANGE_DB[1],
-        pad_to=1024,
-        scale="dB",
+        nfft=2 * WINDOW,
+    )
+    decibel = 20 * np.log10(np.abs(spectrum) + 1e-10)
+    extent = (0.0, float(seconds[-1]), 0.0, float(hertz[-1]))
+    low, high = RANGE_DB
+    axes.imshow(
+        decibel, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=low, vmax=high
     )
     axes.set_ylabel("Hz")
