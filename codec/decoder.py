@@ -12,7 +12,7 @@ from .config import FROZEN, Positive
 from .layers import ConvNeXtStack, at_least_float32
 from .noise import ShapedNoise
 from .registry import Registry
-from .spectral import OverlapAddISTFT, expand
+from .spectral import OverlapAddISTFT, expand, pad_bins
 from .streaming import State, Stateful, branch
 
 
@@ -44,9 +44,17 @@ class ISTFTDecoder(Decoder):
 
     @dataclass(frozen=True, config=FROZEN)
     class Config:
-        """Width, depth and expansion of the stack; `power` of the spectral compression.
+        """Options.
 
-        `noise_bands` adds noise shaped in so many mel bands; 0 leaves it out.
+        Attributes:
+            dim: Width of the stack.
+            num_blocks: Its depth.
+            expansion: Width of each block's inner layer, as a multiple of `dim`.
+            kernel_size: Frames that each block sees, this one included.
+            power: Exponent of the spectral compression.
+            noise_bands: Mel bands of the noise that is added; 0 leaves it out.
+            band: Share of the spectrum, from 0 Hz up, that has phases of its own. Above is noise
+                alone: phases that no code carries repeat from frame to frame, and that buzzes.
         """
 
         dim: Positive = 320
@@ -55,6 +63,12 @@ class ISTFTDecoder(Decoder):
         kernel_size: Annotated[int, Field(ge=2)] = 7
         power: Annotated[float, Field(gt=0, le=1)] = 0.3
         noise_bands: Annotated[int, Field(ge=0)] = 0
+        band: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+        def __post_init__(self) -> None:
+            """Something must sound above `band`."""
+            if self.band < 1 and not self.noise_bands:
+                raise ValueError(f"band={self.band:g} leaves silence above; set noise_bands too")
 
     def __init__(
         self,
@@ -74,7 +88,8 @@ class ISTFTDecoder(Decoder):
         self.stack = ConvNeXtStack(
             config.dim, config.num_blocks, config.expansion, config.kernel_size
         )
-        self.head = nn.Linear(config.dim, self.istft.num_features)
+        self.num_bins = frame_size + 1
+        self.head = nn.Linear(config.dim, 2 * (round(config.band * frame_size) + 1))
         self.noise: ShapedNoise | None = None
         if config.noise_bands:
             self.noise = ShapedNoise(config.dim, config.noise_bands, frame_size, sample_rate / 2)
@@ -102,7 +117,7 @@ class ISTFTDecoder(Decoder):
         spectrum = self.head(hidden)  # not normalised: loudness stays linear
         after: State = {"stack": stack}
         with torch.autocast(x.device.type, enabled=False):
-            spectrum = expand(at_least_float32(spectrum), self.power)
+            spectrum = pad_bins(expand(at_least_float32(spectrum), self.power), self.num_bins)
             if self.noise is not None:
                 noise, loop = self.noise(at_least_float32(hidden), branch(state, "noise"))
                 after["noise"] = loop

@@ -7,6 +7,7 @@ that synthesis after analysis gives the input back, one hop late.
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import ConfigError
@@ -124,6 +125,15 @@ def compress(spectrum: Tensor, power: float) -> Tensor:
 def expand(compressed: Tensor, power: float) -> Tensor:
     """Undo `compress`, up to its floor."""
     return compressed * (_energy_of_both(compressed) + 1e-8) ** ((1 / power - 1) / 2)
+
+
+def pad_bins(spectrum: Tensor, num_bins: int) -> Tensor:
+    """Spectra [..., 2 * bins] with zeros above, [..., 2 * num_bins]."""
+    missing = num_bins - spectrum.shape[-1] // 2
+    if not missing:
+        return spectrum
+    real, imaginary = spectrum.chunk(2, dim=-1)
+    return F.pad(torch.cat([F.pad(real, (0, missing)), imaginary], dim=-1), (0, missing))
 
 
 def energy(spectrum: Tensor) -> Tensor:

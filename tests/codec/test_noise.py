@@ -1,9 +1,12 @@
 """Shaped noise: level by band, one loop for all, exact in a stream."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from sotto.codec.errors import ConfigError
+from sotto.codec.model import CodecModel
 from sotto.codec.noise import ShapedNoise
 from sotto.codec.spectral import OverlapAddISTFT, energy, mel_interpolation
 
@@ -76,3 +79,23 @@ def test_items_of_a_training_batch_hear_different_noise(noise):
 def test_no_level_is_too_high_to_be_finite(noise):
     spectrum, _ = noise(torch.full((1, 2, BANDS), 1e6), noise.init_state(1))
     assert spectrum.isfinite().all()
+
+
+def test_above_the_band_of_the_decoder_is_noise_alone(make_config, make_model):
+    model = make_model(make_config())
+    frames = model.config.frame_size
+    with torch.no_grad():
+        model.decoder.noise.level.bias.fill_(-30)  # no noise, then nothing is left above
+        latents = torch.randn(1, 50, model.config.latent_dim)
+        depth = torch.full((1, 50), 4)
+        audio, _ = model.decoder(latents, depth, model.decoder.init_state(1))
+    power = torch.fft.rfft(audio[0] * torch.hann_window(audio.shape[1])).abs().square()
+    middle = len(power) // 2  # band is a half
+    assert frames * power[int(1.05 * middle) :].sum() < 1e-3 * power[:middle].sum()
+
+
+def test_a_band_needs_noise_above_it(make_config):
+    config = make_config()
+    decoder = replace(config.decoder, options={"dim": 16, "num_blocks": 1, "band": 0.5})
+    with pytest.raises(ConfigError, match="set noise_bands too"):
+        CodecModel(replace(config, decoder=decoder))
