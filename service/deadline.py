@@ -32,7 +32,9 @@ class Deadline:
         self._look_at(self._loop.time() + self._idle_timeout_s)
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: object, trace: object
+    ) -> None:
         for timer in (self._look, *self._timers):
             if timer is not None:
                 timer.cancel()

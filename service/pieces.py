@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-import numpy as np
-
 from sotto.codec.errors import CodecError
 from sotto.proto.v1 import codec_pb2 as pb
 

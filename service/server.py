@@ -86,7 +86,7 @@ class Server:
         self._server = grpc.aio.server(
             interceptors=[Gate(SERVICE, self._calls, self._tokens)],
             options=_options(settings),
-            maximum_concurrent_rpcs=settings.max_sessions + SPARE_CALLS,
+            maximum_concurrent_rpcs=2 * settings.max_sessions + SPARE_CALLS,
         )
         servicer = SpeechCodecServicer(
             self._models, settings, self._calls, self._engine, self._sealer
