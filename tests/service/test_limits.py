@@ -65,6 +65,7 @@ def test_a_client_that_sends_nothing_is_let_go(serving):
         wait_until_free(server)
 
 
+@pytest.mark.faults
 def test_a_client_that_reads_nothing_is_held_back_and_let_go(serving):
     taken = itertools.count()
 
@@ -125,6 +126,7 @@ def test_a_small_flac_that_unfolds_into_an_hour_is_refused(serving):
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+@pytest.mark.faults
 def test_messages_that_are_too_large_are_refused(serving):
     with serving(max_message_bytes=50_000) as server, client_of(server) as client:
         with pytest.raises(RemoteError, match=r"RESOURCE_EXHAUSTED.*larger than max"):
