@@ -86,7 +86,8 @@ class Caller:
         assert self._kept is not None, "made with keep=True"
         packets = [pb.StreamingEncodeResponse.FromString(message).codes for message in self._kept]
         K = info.num_codebooks
-        return joined([packet_codes(packet, info, K, 1, packed=True) for packet in packets])[0]
+        codes = joined([packet_codes(p, info, K, 1, packed=True) for p in packets])
+        return np.asarray(codes[0], np.int64)
 
     def _speak(self) -> None:
         if self._finishing:

@@ -34,12 +34,12 @@ class Script:
     @property
     def chunk_s(self) -> float:
         """Seconds of a chunk."""
-        return self.chunks.shape[1] / self.rate
+        return len(self.chunks[0]) / self.rate
 
     def audio(self, place: int, count: int) -> npt.NDArray[np.float32]:
         """What a caller says in its first `count` chunks from `place` on, float32 [S]."""
         said = np.arange(place, place + count) % len(self.chunks)
-        return self.chunks[said].reshape(-1) / np.float32(_SCALE)
+        return self.chunks[said].reshape(-1).astype(np.float32) / np.float32(_SCALE)
 
 
 @cache

@@ -63,7 +63,7 @@ def unpack(packed: bytes, num_codebooks: int, num_frames: int, codebook_size: in
             f"of {bits} bits need {expected}"
         )
     stream = np.unpackbits(np.frombuffer(packed, np.uint8))
-    if stream[count * bits :].any():
+    if len(stream) > count * bits and stream[count * bits :].any():
         raise BitstreamError("the padding bits after the last code are not zero: damaged packet")
     flat = stream[: count * bits].reshape(count, bits) @ _weights(bits)
     codes = np.ascontiguousarray(flat.reshape(num_frames, num_codebooks).T)
