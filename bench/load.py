@@ -13,6 +13,7 @@ from rich.console import Console
 
 from sotto.export.runtime import find_bundle
 
+from .bulk import measure_bulk
 from .load_client import ClientConfig
 from .load_ramp import Ramp, Step, ramp
 from .load_report import DEFINITIONS, LoadReport, cpu_ratio, save
@@ -37,7 +38,7 @@ def _summary(report: LoadReport) -> str:
             f"; one by one {report.unbatched.capacity}, with {report.cpu_ratio:.1f} times the "
             "processor time for the same audio"
         )
-    return text
+    return f"{text}; Encode of long files at {100 * report.bulk.share:.0f} % of the library's speed"
 
 
 def main(
@@ -78,6 +79,7 @@ def main(
         unbatched=unbatched,
         cpu_ratio=cpu_ratio(batched, unbatched) if unbatched is not None else None,
         capacity_ratio=batched.capacity / carried if carried else None,
+        bulk=measure_bulk(bundle),
         definitions=DEFINITIONS,
         versions=package_versions("sotto-codec", "numpy", "onnxruntime", "grpcio"),
         machine=this_machine(),

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from .bulk import Bulk
 from .load_ramp import LIMIT_MS, Ramp
 from .machine import Machine
 
@@ -36,6 +37,7 @@ class LoadReport:
         batched: The server as it is.
         unbatched: A server of one stream a step; None if it was not measured.
         cpu_ratio: How much more processor time the unbatched one needed.
+        bulk: A long recording through `Encode`.
         capacity_ratio: How many more sessions the batched one carried; None if either is unknown.
         definitions: What the words mean.
         versions: Of the packages that matter.
@@ -50,6 +52,7 @@ class LoadReport:
     unbatched: Ramp | None
     cpu_ratio: float | None
     capacity_ratio: float | None
+    bulk: Bulk
     definitions: dict[str, str]
     versions: dict[str, str]
     machine: Machine
