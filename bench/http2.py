@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE = 0, 1, 3, 4, 6, 8
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _ACK = _END_STREAM = 1
 _END_HEADERS: Final = 4
@@ -203,8 +203,6 @@ class Connection(asyncio.Protocol):
             self._settings(payload)
         elif kind == PING and not flags & _ACK:
             self._transport.write(_frame(PING, _ACK, 0, payload))
-        elif kind == GOAWAY:
-            self._transport.abort()
         if stream is not None and (kind == RST_STREAM or (kind == HEADERS and flags & _END_STREAM)):
             del self._streams[number]
             stream.ended(f"the server ended the call: {payload!r}")
