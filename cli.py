@@ -280,15 +280,57 @@ def client_health(
 def train(
     config: Annotated[Path, typer.Argument(help="A YAML file, such as those in train/configs.")],
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value ...")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Describe the model, take two steps.")] = False,
 ) -> None:
-    """Train a codec; the same command again goes on where it stopped."""
+    """Train a codec; the same command again goes on where it stopped.
+
+    Several GPUs: torchrun --nproc_per_node 8 -m sotto train CONFIG.yaml ...
+    """
     with _extra("train"):
         from sotto.train.config import load_config
+        from sotto.train.dry_run import dry_run as describe
         from sotto.train.loop import Trainer
+        from sotto.train.processes import joined
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("sotto").setLevel(logging.INFO)
-    Trainer(load_config(config, overrides or [])).run()
+    run = load_config(config, overrides or [])
+    with joined(run.device) as first:
+        logging.getLogger("sotto").setLevel(logging.INFO if first else logging.WARNING)
+        if dry_run:
+            describe(run, Console(quiet=not first))
+        else:
+            Trainer(run).run()
+
+
+@app.command()
+def prepare(
+    data: Annotated[str, typer.Argument(help="Folder, manifest, root of LibriTTS, or shards.")],
+    target: Annotated[Path, typer.Argument(help="Where manifest and report go.")],
+    sample_rate: Annotated[int, typer.Option(help="Hz of the model.")] = 24_000,
+    cache: Annotated[Path, typer.Option(help="As dataset.cache.")] = Path(".cache/audio"),
+    subset: Annotated[list[str] | None, typer.Option(help="Of LibriTTS; may be repeated.")] = None,
+    download: Annotated[bool, typer.Option(help="Get missing subsets of LibriTTS.")] = False,
+    min_seconds: Annotated[float, typer.Option(help="Shorter clips are dropped.")] = 0.3,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+) -> None:
+    """Scan a corpus, resample it once, measure every clip, and report what is kept and dropped."""
+    with _extra("train"):
+        from sotto.train.cache import AudioCache
+        from sotto.train.config_data import SourceConfig
+        from sotto.train.corpus import source_clips
+        from sotto.train.prepare import Limits, write_manifest
+        from sotto.train.prepare import prepare as look
+        from sotto.train.prepare_report import draw, table
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    source = SourceConfig(path=data, subsets=tuple(subset or ()), download=download)
+    limits = Limits(min_seconds=min_seconds)
+    clips = source_clips(source, cache / "shards")
+    prepared = look(clips, AudioCache(cache, sample_rate), limits, jobs=jobs)
+    Console().print(table(prepared))
+    write_manifest(prepared, target)
+    draw(prepared, target)
+    _say(f"train on it: sotto train CONFIG.yaml data={target / 'manifest.csv'}")
 
 
 @app.command()
@@ -297,13 +339,14 @@ def export(
     target: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     weights: Annotated[bool, typer.Option(help="Keep model.safetensors too.")] = True,
     beam: Annotated[int, typer.Option(min=1, help="Code paths that encoding keeps.")] = 1,
+    best: Annotated[bool, typer.Option(help="The best checkpoint, not the last.")] = False,
 ) -> None:
     """Make a serving bundle of a training run, checked against torch."""
     with _extra("train"):
         from sotto.train.bundle import export_run
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages not needed
-    parity = export_run(run, target, weights=weights, beam_size=beam)
+    parity = export_run(run, target, weights=weights, beam_size=beam, best=best)
     _say(
         f"{target}: {parity.equal_codes:.3%} of codes equal to torch, audio within "
         f"{parity.audio_difference:.1e}, over {parity.frames} frames"
@@ -316,6 +359,11 @@ def evaluate(
     bitrates: Annotated[str, typer.Option(help="bit/s, by commas.")] = "1500,3000,6000",
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the numbers go.")] = None,
     visqol: Annotated[bool, typer.Option(help="Also ViSQOL, which takes longest.")] = False,
+    stress_bitrate: Annotated[
+        float | None, typer.Option("--stress", help="Also noise, telephone, …, at so many bit/s.")
+    ] = None,
+    peers: Annotated[str, typer.Option(help="Codecs to measure beside: opus.")] = "",
+    peer_bitrates: Annotated[str, typer.Option(help="bit/s of the peers.")] = "6000,8000,12000",
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes for the metrics.")] = None,
     model: Model = "speech-24khz",
     threads: Threads = 1,
@@ -323,19 +371,34 @@ def evaluate(
     """Encode and decode every clip of a folder at several bitrates, and measure."""
     with _extra("eval"):
         from sotto.bench.evaluate import evaluate as measure
-        from sotto.bench.tables import print_report
+        from sotto.bench.evaluate import evaluate_coder
+        from sotto.bench.peers import make_peer
+        from sotto.bench.stress import stress, stress_table
+        from sotto.bench.tables import comparison_table, print_report
     from sotto.export.runtime import load
 
-    try:
-        rates = [float(rate) for rate in bitrates.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--bitrates {bitrates}: expected numbers such as 1500,3000") from error
-    report = measure(load(model, threads=threads), folder, rates, with_visqol=visqol, jobs=jobs)
+    rates, peer_rates = _rates("--bitrates", bitrates), _rates("--peer-bitrates", peer_bitrates)
+    beside = [make_peer(name.strip(), peer_rates) for name in peers.split(",") if name.strip()]
+    codec = load(model, threads=threads)
+    report = measure(codec, folder, rates, with_visqol=visqol, jobs=jobs)
     print_report(report)
+    reports = [report]
+    for peer in beside:
+        reports.append(
+            evaluate_coder(peer, folder, peer_rates, with_visqol=visqol, jobs=jobs, seed=0)
+        )
+        print_report(reports[-1])
+    if beside:
+        Console().print(comparison_table(reports))
+    if stress_bitrate is not None:
+        rows = stress(codec, folder, stress_bitrate)
+        Console().print(stress_table(rows, stress_bitrate))
     target = json_file or Path("bench-output/eval.json")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(report.to_json(), encoding="utf-8")
-    _say(f"saved {target}")
+    for one in reports:
+        name = target if one is report else target.with_stem(f"{target.stem}-{one.model['name']}")
+        one.save(name)
+        _say(f"saved {name}")
 
 
 def main() -> None:
@@ -345,6 +408,13 @@ def main() -> None:
     except CodecError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False)
         raise SystemExit(1) from error
+
+
+def _rates(option: str, text: str) -> list[float]:
+    try:
+        return [float(rate) for rate in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"{option} {text}: expected numbers such as 1500,3000") from error
 
 
 def _say(text: str) -> None:

@@ -1,24 +1,18 @@
-"""Opus as a peer, measured on the same clips: ``python -m sotto.bench.opus DIR``."""
+"""Opus as a peer that is measured on the same clips."""
 
 import io
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import soundfile
-import typer
-from rich.console import Console
 
-from sotto.codec.errors import CodecError, ConfigError, ShapeError
+from sotto.codec.errors import ConfigError, ShapeError
 from sotto.codec.usage import BookUse
 
 from .clips import Audio
 from .coders import Coded
-from .evaluate import evaluate_coder
-from .report import Report
-from .tables import print_report
 
 SAMPLE_RATE = 24_000
 MIN_BITRATE, MAX_BITRATE = 6000, 256_000  # what libsndfile maps its compression level to
@@ -101,51 +95,3 @@ def packet_bytes(ogg: bytes) -> int:
         sizes.append(body)
         at += PAGE_HEADER + segments + body
     return sum(sizes[HEADER_PAGES:])
-
-
-def evaluate_opus(
-    folder: str | Path,
-    bitrates: Sequence[float],
-    *,
-    with_visqol: bool = False,
-    jobs: int | None = None,
-    seed: int = 0,
-    progress: bool = True,
-) -> Report:
-    """Measure Opus as `sotto.bench.evaluate.evaluate` measures a model.
-
-    Raises:
-        AudioError: The folder is missing, or holds no usable audio.
-        ConfigError: A bitrate is outside 6000 to 256000 bit/s, or fewer than one job.
-    """
-    return evaluate_coder(
-        OpusCoder(bitrates),
-        folder,
-        bitrates,
-        with_visqol=with_visqol,
-        jobs=jobs,
-        seed=seed,
-        progress=progress,
-    )
-
-
-def main(
-    folder: Annotated[Path, typer.Argument(help="Folder with audio.")],
-    bitrates: Annotated[str, typer.Option(help="bit/s, comma-separated.")] = "6000,8000,12000",
-    json: Annotated[Path | None, typer.Option(help="Where to save all numbers.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Processes; default: one per core.")] = None,
-) -> None:
-    """Measure Opus on the clips that `sotto eval` measures a model on."""
-    try:
-        rates = [float(rate) for rate in bitrates.split(",")]
-        report = evaluate_opus(folder, rates, jobs=jobs)
-    except (CodecError, ValueError) as error:
-        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
-        raise typer.Exit(1) from error
-    print_report(report)
-    if json is not None:
-        report.save(json)
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,7 +1,7 @@
 """Evaluations as tables for a terminal."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -42,6 +42,20 @@ def score_table(report: Report) -> Table:
             str(rate.num_codebooks or "-"),
             *(_interval(rate.metrics[metric.name]) for metric in _shown(report)),
             f"{rate.times_real_time:.0f}",
+        )
+    return table
+
+
+def comparison_table(reports: Sequence[Report]) -> Table:
+    """One row per codec and bitrate, by measured bit rate: means."""
+    table = Table(title="Side by side, on the same clips")
+    _add_columns(table, "codec", "bit/s", *_headings(reports[0]))
+    rows = [(rate, report) for report in reports for rate in report.rates]
+    for rate, report in sorted(rows, key=lambda row: row[0].measured_bitrate):
+        table.add_row(
+            str(report.model["name"]),
+            f"{rate.measured_bitrate:.0f}",
+            *(_number(rate.metrics[metric.name].mean) for metric in _shown(report)),
         )
     return table
 
@@ -106,7 +120,7 @@ def _headings(report: Report) -> list[str]:
 
 def _add_columns(table: Table, *headings: str) -> None:
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "folder" else "right")
+        table.add_column(heading, justify="left" if heading in ("folder", "codec") else "right")
 
 
 def _number(value: float) -> str:

@@ -12,6 +12,8 @@ from .errors import ConfigError
 
 T = TypeVar("T")
 Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 FROZEN: Any = {"extra": "forbid"}  # pydantic's dataclass config: unknown fields are errors
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .config import FROZEN, Positive
 from .layers import ConvNeXtStack, at_least_float32
+from .noise import ShapedNoise
 from .registry import Registry
 from .spectral import OverlapAddISTFT, expand
 from .streaming import State, Stateful, branch
@@ -43,16 +44,26 @@ class ISTFTDecoder(Decoder):
 
     @dataclass(frozen=True, config=FROZEN)
     class Config:
-        """Width, depth and expansion of the stack; `power` of the spectral compression."""
+        """Width, depth and expansion of the stack; `power` of the spectral compression.
+
+        `noise_bands` adds noise shaped in so many mel bands; 0 leaves it out.
+        """
 
         dim: Positive = 320
         num_blocks: Positive = 6
         expansion: Positive = 2
         kernel_size: Annotated[int, Field(ge=2)] = 7
         power: Annotated[float, Field(gt=0, le=1)] = 0.3
+        noise_bands: Annotated[int, Field(ge=0)] = 0
 
     def __init__(
-        self, config: Config, *, frame_size: int, latent_dim: int, num_codebooks: int
+        self,
+        config: Config,
+        *,
+        sample_rate: int,
+        frame_size: int,
+        latent_dim: int,
+        num_codebooks: int,
     ) -> None:
         super().__init__()
         self.power = config.power
@@ -64,6 +75,9 @@ class ISTFTDecoder(Decoder):
             config.dim, config.num_blocks, config.expansion, config.kernel_size
         )
         self.head = nn.Linear(config.dim, self.istft.num_features)
+        self.noise: ShapedNoise | None = None
+        if config.noise_bands:
+            self.noise = ShapedNoise(config.dim, config.noise_bands, frame_size, sample_rate / 2)
         nn.init.normal_(self.depth.weight, std=0.02)
         nn.init.normal_(self.head.weight, std=0.01)  # starts quiet: expansion makes loud from large
         nn.init.zeros_(self.head.bias)
@@ -74,18 +88,24 @@ class ISTFTDecoder(Decoder):
         return self.istft.hop
 
     def init_state(self, batch_size: int) -> State:
-        """Zeros for every block and the overlap."""
-        return {
-            "stack": self.stack.init_state(batch_size),
-            "istft": self.istft.init_state(batch_size),
-        }
+        """Zeros for every block, the overlap and the noise."""
+        state: State = {"stack": self.stack.init_state(batch_size)}
+        if self.noise is not None:
+            state["noise"] = self.noise.init_state(batch_size)
+        state["istft"] = self.istft.init_state(batch_size)
+        return state
 
     def forward(self, x: Tensor, depth: Tensor, state: State) -> tuple[Tensor, State]:
         """Latents [B, T, D], depth int64 [B, T] and state to audio [B, T * frame_size]."""
         hidden = self.norm_in(self.project_in(x) + self.depth(depth))
         hidden, stack = self.stack(hidden, branch(state, "stack"))
         spectrum = self.head(hidden)  # not normalised: loudness stays linear
+        after: State = {"stack": stack}
         with torch.autocast(x.device.type, enabled=False):
             spectrum = expand(at_least_float32(spectrum), self.power)
-            audio, istft = self.istft(spectrum, branch(state, "istft"))
-        return audio, {"stack": stack, "istft": istft}
+            if self.noise is not None:
+                noise, loop = self.noise(at_least_float32(hidden), branch(state, "noise"))
+                after["noise"] = loop
+                spectrum = spectrum + noise
+            audio, after["istft"] = self.istft(spectrum, branch(state, "istft"))
+        return audio, after

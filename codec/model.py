@@ -47,7 +47,7 @@ class CodecModel(nn.Module):
         self.config = config
         sizes = {"num_codebooks": config.num_codebooks, "codebook_size": config.codebook_size}
         width = {"latent_dim": config.latent_dim}
-        frame = {"frame_size": config.frame_size}
+        frame = {"sample_rate": config.sample_rate, "frame_size": config.frame_size}
         try:
             self.encoder = ENCODERS.create(
                 config.encoder.name, config.encoder.options, **frame, **width
@@ -123,7 +123,13 @@ class CodecModel(nn.Module):
         audio, state = self.decoder(self.quantizer.decode(codes), heard(codes), state)
         return audio[:, None], state
 
-    def forward(self, audio: Tensor, depth: Tensor, noise: Tensor | None = None) -> Reconstruction:
+    def forward(
+        self,
+        audio: Tensor,
+        depth: Tensor,
+        noise: Tensor | None = None,
+        arrived: Tensor | None = None,
+    ) -> Reconstruction:
         """Encode and decode whole signals for training.
 
         Args:
@@ -131,6 +137,7 @@ class CodecModel(nn.Module):
             depth: int64 [B], how many books the decoder hears of each item.
             noise: If given, the quantizer is left out and this noise [B, T, D] is added to the
                 latents in its place.
+            arrived: If given, bool [B, T]: the decoder hears no book of the other frames.
 
         Raises:
             ShapeError: Not [B, 1, S], or S is not a positive multiple of `frame_size`.
@@ -146,6 +153,8 @@ class CodecModel(nn.Module):
             latents, codes = quantized.latents, quantized.codes
             commitment, codebook = quantized.commitment, quantized.codebook
         per_frame = depth[:, None].expand(-1, latents.shape[1])
+        if arrived is not None:
+            latents, per_frame = latents * arrived[..., None], per_frame * arrived
         decoded, _ = self.decoder(latents, per_frame, self.decoder.init_state(B))
         return Reconstruction(decoded[:, None], codes, commitment, codebook)
 

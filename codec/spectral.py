@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from .errors import ConfigError
 from .streaming import State, StreamingModule, leaf
 
 
@@ -33,6 +34,28 @@ def windowed_inverse_dft(n_fft: int) -> Tensor:
     weight = torch.full((n_fft // 2 + 1,), 2.0)
     weight[0] = weight[-1] = 1.0  # all bins but the first and last stand for a conjugate pair
     return windowed_dft(n_fft).T * weight.repeat(2)[:, None]
+
+
+def mel_interpolation(num_bands: int, num_bins: int, top_hz: float) -> Tensor:
+    """Weights that spread bands over bins, float32 [num_bands, num_bins], columns summing to one.
+
+    Band centres stand at equal steps of the mel scale from 0 Hz to `top_hz`; between two of them a
+    bin is interpolated linearly. Rows divided by their sums are the filters that go back.
+
+    Args:
+        num_bands: From 2 to `num_bins`.
+        num_bins: Bins of a spectrum, the first at 0 Hz and the last at `top_hz`.
+        top_hz: Frequency of the last bin.
+
+    Raises:
+        ConfigError: Too few bands, or more bands than bins.
+    """
+    if not 2 <= num_bands <= num_bins:
+        raise ConfigError(f"{num_bands} bands over {num_bins} bins; expected 2 to {num_bins}")
+    mel = torch.log1p(torch.linspace(0, top_hz, num_bins, dtype=torch.float64) / 700)
+    place = mel / mel[-1] * (num_bands - 1)
+    distance = place[None] - torch.arange(num_bands, dtype=torch.float64)[:, None]
+    return (1 - distance.abs()).clamp_min(0).half().float()  # graphs store float16
 
 
 class CausalSTFT(StreamingModule):
@@ -95,15 +118,21 @@ def compress(spectrum: Tensor, power: float) -> Tensor:
         spectrum: [..., 2 * bins], real parts then imaginary parts.
         power: Exponent of the magnitude, below 1.
     """
-    return spectrum * (_energy(spectrum) + 1e-8) ** ((power - 1) / 2)
+    return spectrum * (_energy_of_both(spectrum) + 1e-8) ** ((power - 1) / 2)
 
 
 def expand(compressed: Tensor, power: float) -> Tensor:
     """Undo `compress`, up to its floor."""
-    return compressed * (_energy(compressed) + 1e-8) ** ((1 / power - 1) / 2)
+    return compressed * (_energy_of_both(compressed) + 1e-8) ** ((1 / power - 1) / 2)
 
 
-def _energy(spectrum: Tensor) -> Tensor:
+def energy(spectrum: Tensor) -> Tensor:
+    """Squared magnitudes [..., bins] of a spectrum [..., 2 * bins]."""
     real, imaginary = spectrum.chunk(2, dim=-1)
-    energy = real * real + imaginary * imaginary
-    return torch.cat([energy, energy], dim=-1)
+    return real * real + imaginary * imaginary
+
+
+def _energy_of_both(spectrum: Tensor) -> Tensor:
+    """Squared magnitudes, once for the real and once for the imaginary parts."""
+    one = energy(spectrum)
+    return torch.cat([one, one], dim=-1)

@@ -22,6 +22,7 @@ from sotto.codec.quantizers.codebook import STATISTICS
 from .compact import compact
 from .graphs import DecoderStep, EncoderStep, round_to_half
 from .parity import Parity, check_parity
+from .sums import join_sums
 
 log = logging.getLogger(__name__)
 OPSET = 20
@@ -148,6 +149,7 @@ def _write(
             verbose=False,
         )
         model = onnx.load(path)
+    join_sums(model)
     compact(model, step)
     for node in model.graph.node:  # traces of the exporter: large, and of no use to a reader
         node.doc_string = ""

@@ -28,9 +28,9 @@ def tiny_config(quantizer: str = "rvq", **options: object) -> CodecConfig:
         latent_dim=16,
         num_codebooks=4,
         codebook_size=16,
-        encoder=ComponentConfig("stft-convnext", {"dim": 16, "num_blocks": 1}),
+        encoder=ComponentConfig("stft-convnext", {"dim": 16, "num_blocks": 1, "mel_bands": 8}),
         quantizer=ComponentConfig(quantizer, dict(options)),
-        decoder=ComponentConfig("convnext-istft", {"dim": 16, "num_blocks": 1}),
+        decoder=ComponentConfig("convnext-istft", {"dim": 16, "num_blocks": 1, "noise_bands": 6}),
     )
 
 

@@ -80,6 +80,7 @@ def test_info_of_a_model_lists_its_bitrates(run: Run, tiny_bundle: Path) -> None
         (["encode", "missing.wav", "out.sotto"], "missing.wav"),
         (["info", "no-such-model"], "no-such-model"),
         (["eval", ".", "--bitrates", "fast"], "fast"),
+        (["eval", ".", "--peers", "mp3"], "known: opus"),
         (["train", "missing.yaml"], "missing.yaml"),
         (["export", "not-a-run", "out"], "not-a-run"),
         (["serve", "--address", "nowhere"], "nowhere"),
@@ -93,6 +94,17 @@ def test_what_goes_wrong_is_one_line_without_a_traceback(
     assert said.startswith("error: ")
     assert reason in said.replace("\n", "")
     assert "Traceback" not in said
+
+
+def test_a_peer_is_measured_on_the_same_clips(
+    run: Run, clip: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    rates = ["--bitrates", "400", "--peers", "opus", "--peer-bitrates", "6000"]
+    said = run("eval", clip.parent, *rates, "--jobs", 1, "--json", "a.json", "--model", tiny_bundle)
+    assert "Side by side" in said
+    ours, theirs = (json.loads((tmp_path / n).read_text()) for n in ("a.json", "a-opus.json"))
+    assert ours["clips"][0]["file"] == theirs["clips"][0]["file"]
+    assert ours["rates"][0]["measured_bitrate"] < theirs["rates"][0]["measured_bitrate"]
 
 
 def test_print_config_shows_what_is_in_force_and_starts_nothing(run: Run, tmp_path: Path) -> None:

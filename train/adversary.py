@@ -5,9 +5,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from sotto.codec import ranks
+
 from .checkpoint import below, optimizer_tensors, restore_optimizer, with_prefix
 from .config import RunConfig
 from .discriminators import DISCRIMINATORS, Judgement
+from .precision import Precision
 
 MAX_NORM = 10.0  # of the gradient
 
@@ -19,20 +22,21 @@ class Adversary:
     https://arxiv.org/abs/1910.06711
     """
 
-    def __init__(self, config: RunConfig, device: torch.device) -> None:
+    def __init__(self, config: RunConfig, device: torch.device, precision: Precision) -> None:
         self.modules = nn.ModuleList(
             DISCRIMINATORS.create(part.name, part.options) for part in config.discriminators
         ).to(device)
         self.optimizer = torch.optim.AdamW(self.modules.parameters(), betas=(0.8, 0.99))
-        self.device = device
-        self.autocast = config.precision == "bf16"
+        ranks.copy_from_first(self.modules.state_dict().values())
+        self.precision = precision
+        self._fresh = True  # no gradient of the next step yet
 
     def _judge(self, audio: Tensor) -> list[Judgement]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+        with self.precision.autocast():
             return [judgement for module in self.modules for judgement in module(audio)]
 
-    def train_step(self, decoded: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Teach the discriminators to tell audio [B, 1, S] from the original [B, 1, S]."""
+    def observe(self, decoded: Tensor, target: Tensor, count: int) -> dict[str, Tensor]:
+        """Learn to tell audio [B, 1, S] from the original [B, 1, S], one of a step's `count`."""
         self.modules.requires_grad_(True)
         real, fake = self._judge(target), self._judge(decoded)
         loss = torch.stack(
@@ -41,14 +45,19 @@ class Adversary:
                 for r, f in zip(real, fake, strict=True)
             ]
         ).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.modules.parameters(), MAX_NORM)
-        if norm.isfinite():  # a step that would poison the weights is left out
-            self.optimizer.step()
+        if self._fresh:
+            self.optimizer.zero_grad(set_to_none=True)
+        self._fresh = False
+        self.precision.backward([loss / count], [None])
         return {"discriminator": loss.detach()}
 
-    def losses(self, decoded: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self) -> dict[str, Tensor]:
+        """Take what was learned into the weights, unless it would poison them."""
+        self._fresh = True
+        norm = self.precision.step(self.optimizer, self.modules, MAX_NORM)
+        return {"discriminator_gradient_norm": norm.detach()}
+
+    def losses(self, decoded: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Adversarial and feature-matching loss of the codec, scalars."""
         self.modules.requires_grad_(False)
         with torch.no_grad():
@@ -60,7 +69,7 @@ class Adversary:
             for f, r in zip(fake, real, strict=True)
             for a, b in zip(f.features, r.features, strict=True)
         ]
-        return fooling, torch.stack(matching).mean()
+        return {"adversarial": fooling, "feature_matching": torch.stack(matching).mean()}
 
     def set_learning_rate(self, rate: float) -> None:
         """Rate of the next steps."""

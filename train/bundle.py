@@ -15,16 +15,18 @@ from sotto.export.onnx import export_bundle
 from sotto.export.parity import Parity
 
 from .cache import AudioCache
-from .checkpoint import below, load_checkpoint
+from .checkpoint import BEST, LATEST, below, load_checkpoint
 from .config import RunConfig
-from .manifest import find_clips
+from .corpus import clips_of, sift
 from .weights import save_weights
 
 PARITY_SECONDS = 20
 
 
-def export_run(run: Path, folder: Path, *, weights: bool = True, beam_size: int = 1) -> Parity:
-    """Export the last checkpoint of a run as a bundle.
+def export_run(
+    run: Path, folder: Path, *, weights: bool = True, beam_size: int = 1, best: bool = False
+) -> Parity:
+    """Export a checkpoint of a run as a bundle.
 
     The decoder is the moving average. The check against torch runs on clips of the run's own
     data. An existing MODEL_CARD.md is kept; otherwise one is written with the facts of the run.
@@ -34,27 +36,45 @@ def export_run(run: Path, folder: Path, *, weights: bool = True, beam_size: int 
         folder: Where the bundle goes.
         weights: Also write ``model.safetensors`` (float16), from which training can go on.
         beam_size: Code paths that the exported encoder keeps in its search; 1 is greedy.
+        best: The best checkpoint, which a run with ``keep.best`` has, instead of the last.
 
     Raises:
         ConfigError: The quantizer has nothing that a beam could search, or too few entries.
         BundleError: No checkpoint, or the graphs differ from torch.
         AudioError: The run's data are not there for the check.
     """
-    description = read_run(run)
+    model, description, step = load_run(run, best=best)
     config = build(RunConfig, description["config"], str(run / "run.json"))
-    found = load_checkpoint(run)
-    if found is None:
-        raise BundleError(f"'{run}' has no checkpoint yet")
-    tensors, meta = found
-    model = CodecModel(config.model)
-    model.load_state_dict(below("model", tensors))
-    model.decoder.load_state_dict(below("average", tensors))
     card = folder / "MODEL_CARD.md"
-    text = "" if card.exists() else model_card(description, int(meta["step"]))
+    text = "" if card.exists() else model_card(description, step)
     parity = export_bundle(model, folder, speech=_speech(config), card=text, beam_size=beam_size)
     if weights:
         save_weights(model, folder)
     return parity
+
+
+def load_run(run: Path, *, best: bool = False) -> tuple[CodecModel, dict[str, Any], int]:
+    """Model with the averaged decoder, ``run.json``, and step of a run's checkpoint.
+
+    Raises:
+        BundleError: Not the folder of a run, no such checkpoint, or it is damaged.
+    """
+    description = read_run(run)
+    config = build(RunConfig, description["config"], str(run / "run.json"))
+    found = load_checkpoint(run, BEST if best else LATEST)
+    if found is None:
+        what = "best checkpoint; train with keep.best=true" if best else "checkpoint yet"
+        raise BundleError(f"'{run}' has no {what}")
+    tensors, meta = found
+    model = CodecModel(config.model)
+    try:
+        model.load_state_dict(below("model", tensors))
+        model.decoder.load_state_dict(below("average", tensors))
+        return model, description, int(meta["step"])
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"the checkpoint of '{run}' does not fit its run.json: {error}"
+        ) from error
 
 
 def read_run(run: Path) -> dict[str, Any]:
@@ -96,9 +116,9 @@ def model_card(description: dict[str, Any], step: int) -> str:
 def _speech(config: RunConfig) -> Tensor:
     """Some seconds of held-out clips, one after the other: float32 [1, 1, S]."""
     cache = AudioCache(config.dataset.cache, config.model.sample_rate)
-    clips = find_clips(config.data)
+    clips = clips_of(config)
     held_out = [clip for clip in clips if clip.split == "valid"] or clips
     each = PARITY_SECONDS * config.model.sample_rate // 8
-    chosen = held_out[:: max(len(held_out) // 8, 1)]
+    chosen, _ = sift(cache, held_out[:: max(len(held_out) // 8, 1)])
     pieces = [cache.get(clip.path)[:each].astype(np.float32) / 32768 for clip in chosen]
     return torch.from_numpy(np.concatenate(pieces))[None, None]

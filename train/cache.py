@@ -10,7 +10,7 @@ import soundfile
 import soxr
 
 from sotto.codec.atomic import atomic_path
-from sotto.codec.errors import AudioError
+from sotto.codec.errors import AudioError, CodecError
 from sotto.codec.finite import check_finite
 
 
@@ -27,6 +27,7 @@ class AudioCache:
 
         Raises:
             AudioError: The file is missing, unreadable or holds no finite audio.
+            CodecError: The cache cannot be written, because the disk is full for one.
         """
         try:
             stat = path.stat()
@@ -38,8 +39,13 @@ class AudioCache:
             return self._load(file)
         audio = self._decode(path)
         # Whole or not at all: a run that is stopped, or runs beside, never sees half a file.
-        with atomic_path(file, AudioError) as part, part.open("wb") as out:
-            np.save(out, audio, allow_pickle=False)
+        try:
+            with atomic_path(file, CodecError) as part, part.open("wb") as out:
+                np.save(out, audio, allow_pickle=False)
+        except OSError as error:
+            raise CodecError(
+                f"cannot write '{file}': {error}; make room, or set dataset.cache to another disk"
+            ) from error
         return self._load(file)
 
     def _load(self, file: Path) -> npt.NDArray[np.int16]:

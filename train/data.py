@@ -1,6 +1,6 @@
 """Random crops of clips; item `i` depends on the seed and `i` only, so a run resumes exactly."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from sotto.codec import ranks
 from sotto.codec.config import CodecConfig
 from sotto.codec.errors import AudioError
 
+from .augment import Augmenter
 from .cache import AudioCache
-from .config import DataConfig
+from .config_data import DataConfig
 from .manifest import Clip
+from .signals import leave_signals_to_the_parent
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,19 @@ class CropDataset(Dataset[tuple[Tensor, float]]):
         config: DataConfig,
         num_samples: int,
         seed: int,
+        shares: Mapping[str, float] | None = None,
+        augment: Augmenter | None = None,
     ) -> None:
         """Index the clips; those that the cache does not hold yet are decoded.
+
+        Args:
+            clips: What to draw from.
+            cache: Their audio.
+            config: How to cut it.
+            num_samples: Of a crop.
+            seed: Decides every crop.
+            shares: Chance of each source against the others; by length if not given.
+            augment: What may happen to a crop.
 
         Raises:
             AudioError: No clips, a clip that cannot be read, or nothing but empty clips.
@@ -57,10 +71,12 @@ class CropDataset(Dataset[tuple[Tensor, float]]):
         self.config = config
         self.num_samples = num_samples
         self.seed = seed
+        self.augment = augment
         lengths = np.array([len(cache.get(clip.path)) for clip in self.clips], dtype=np.float64)
         if not lengths.any():
             raise AudioError("all training clips are empty")
-        self.cumulative = np.cumsum(self._weights(lengths))
+        weights = self._weights(lengths)
+        self.cumulative = np.cumsum(self._share(weights, shares) if shares else weights)
 
     def _weights(self, lengths: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Chance of each clip: its length, tempered by how much its speaker has; 0 if empty."""
@@ -73,6 +89,17 @@ class CropDataset(Dataset[tuple[Tensor, float]]):
         )
         return weights
 
+    def _share(
+        self, weights: npt.NDArray[np.float64], shares: Mapping[str, float]
+    ) -> npt.NDArray[np.float64]:
+        """The same chances inside each source, and those that were asked for between them."""
+        sources = np.array([clip.source for clip in self.clips])
+        scaled = np.zeros_like(weights)
+        for name, share in shares.items():
+            of_source = sources == name
+            scaled[of_source] = share * weights[of_source] / max(weights[of_source].sum(), 1e-12)
+        return scaled
+
     def __getitem__(self, index: int) -> tuple[Tensor, float]:
         """Crop `index`: float32 [1, S] and its bandwidth in Hz; short clips are joined."""
         random = np.random.default_rng((self.seed, index))
@@ -84,6 +111,9 @@ class CropDataset(Dataset[tuple[Tensor, float]]):
             pieces.append(piece)
             missing -= len(piece)
         audio = np.concatenate(pieces)
+        if self.augment is not None:  # with a generator of its own: cut and level stay as they are
+            dice = np.random.default_rng((self.seed, index, 1))
+            audio, bandwidth = self.augment(audio, bandwidth, dice)
         gain = 10 ** (random.uniform(self.config.min_gain_db, self.config.max_gain_db) / 20)
         peak = float(np.abs(audio).max())
         audio *= np.float32(min(gain, 1 / max(peak, 1e-3)))
@@ -101,19 +131,27 @@ class CropDataset(Dataset[tuple[Tensor, float]]):
         return clip, piece
 
 
-class RangeSampler(Sampler[int]):
-    """Indices from `start` to `stop`: the part of the endless list that is still to come."""
+class BlockSampler(Sampler[list[int]]):
+    """The part of the endless list that is still to come for this process, batch by batch.
 
-    def __init__(self, start: int, stop: int) -> None:
-        self.indices = range(start, stop)
+    The batches of a step are dealt out to the processes in turn, so that two processes see in a
+    step what one sees in a step of two batches.
+    """
 
-    def __iter__(self) -> Iterator[int]:
-        """Indices in order."""
-        return iter(self.indices)
+    def __init__(self, config: DataConfig, start_step: int, stop_step: int, per_step: int) -> None:
+        self.size = config.batch_size
+        first, last = start_step * per_step, stop_step * per_step
+        self.blocks = range(
+            first * ranks.count() + ranks.index(), last * ranks.count(), ranks.count()
+        )
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Indices of one batch after the other."""
+        return (list(range(b * self.size, (b + 1) * self.size)) for b in self.blocks)
 
     def __len__(self) -> int:
-        """How many are left."""
-        return len(self.indices)
+        """How many batches are left."""
+        return len(self.blocks)
 
 
 def collate(items: list[tuple[Tensor, float]]) -> Batch:
@@ -130,15 +168,21 @@ def crop_samples(config: DataConfig, model: CodecConfig) -> int:
     return max(frames, 2) * model.frame_size
 
 
-def batches(dataset: CropDataset, start_step: int, total_steps: int) -> Iterator[Batch]:
-    """The batches of steps `start_step` to `total_steps`."""
-    size = dataset.config.batch_size
+def batches(
+    dataset: CropDataset, start_step: int, total_steps: int, per_step: int = 1
+) -> Iterator[list[Batch]]:
+    """This process's batches of steps `start_step` to `total_steps`, `per_step` at a time."""
     loader: Iterable[Batch] = DataLoader(
         dataset,
-        batch_size=size,
-        sampler=RangeSampler(start_step * size, total_steps * size),
+        batch_sampler=BlockSampler(dataset.config, start_step, total_steps, per_step),
         num_workers=dataset.config.workers,
         collate_fn=collate,
         persistent_workers=False,
+        worker_init_fn=leave_signals_to_the_parent,
     )
-    yield from loader
+    step: list[Batch] = []
+    for batch in loader:
+        step.append(batch)
+        if len(step) == per_step:
+            yield step
+            step = []

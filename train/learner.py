@@ -2,23 +2,34 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from sotto.codec.errors import ConfigError
+from sotto.codec import ranks
 from sotto.codec.model import CodecModel
 
 from .adversary import Adversary
+from .balancer import Balancer
 from .checkpoint import below, optimizer_tensors, restore_optimizer, with_prefix
-from .config import RunConfig, StageConfig
+from .clock import StepClock
+from .config import RunConfig
+from .config_losses import LossName
+from .config_stages import StageConfig
 from .data import Batch
 from .ema import MovingAverage
+from .initial import take_over
 from .losses import ReconstructionLoss
+from .packets import arrivals
+from .precision import Precision
 
 log = logging.getLogger(__name__)
+
+# Parts of the weighted sum; all else that a step reports is only looked at.
+LOSSES = frozenset(get_args(LossName))
 
 
 class Learner:
@@ -35,6 +46,9 @@ class Learner:
         """
         self.config = config
         self.device = device
+        self.precision = Precision(config.precision, device)
+        self.clock = StepClock(device)
+        self.rate = 1.0  # falls when the run had to go back
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             self.model = CodecModel(config.model).to(device)
@@ -42,48 +56,54 @@ class Learner:
                 self.model.encoder.compile(dynamic=False)
                 self.model.decoder.compile(dynamic=False)
             adversarial = any(stage.adversarial for stage in config.stages.values())
-            self.adversary = Adversary(config, device) if adversarial else None
+            self.adversary = Adversary(config, device, self.precision) if adversarial else None
         self.average = MovingAverage(self.model.decoder, config.ema_decay)
         self.losses = ReconstructionLoss(config.loss, config.model.sample_rate).to(device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), betas=(0.8, 0.99), weight_decay=1e-2
         )
+        self.balancer = Balancer(config.loss.balance_decay) if config.loss.balance else None
 
-    def train_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+    def train_step(self, batches: Sequence[Batch], step: int) -> dict[str, Tensor]:
         """Update the codec, and the discriminators in an adversarial stage.
 
         A step whose gradient is not finite leaves all weights as they are.
 
         Args:
-            batch: Crops on the training device.
+            batches: Crops on the training device; the gradients of all batches are averaged.
             step: Global step, from 0.
 
         Returns:
-            Detached scalars by name.
+            Detached scalars by name: means over the batches and processes.
         """
         _, stage, at = self.config.stage_at(step)
         self._prepare(stage, at)
-        random = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-        loss, metrics = self._loss(batch, stage, at, random)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
-        if norm.isfinite():
-            self.optimizer.step()
-            settled = {"encoder", "quantizer"} <= set(stage.freeze)
-            self.average.update(self.model.decoder, settled=settled)
-        metrics.update(loss=loss, gradient_norm=norm)
-        learning = stage.quantize and "quantizer" not in stage.freeze
-        if learning and (step + 1) % self.config.restart_every == 0:
-            moved = self.model.quantizer.restart_unused(random)
-            metrics["restarted"] = torch.tensor(float(moved))
-        return {name: value.detach() for name, value in metrics.items()}
+        draws = [self._generator(step, number) for number in range(len(batches))]
+        found: list[dict[str, Tensor]] = []
+        for batch, random in zip(batches, draws, strict=True):
+            with self.clock.phase("forward"):
+                decoded, target, parts = self._reconstruct(batch, stage, at, random)
+            if stage.adversarial and self.adversary is not None:
+                with self.clock.phase("discriminator"):
+                    parts |= self.adversary.observe(decoded.detach(), target, len(batches))
+                    if batch is batches[-1]:
+                        parts |= self.adversary.step()
+                with self.clock.phase("forward"):
+                    parts |= self.adversary.losses(decoded, target)
+            with self.clock.phase("backward"):
+                parts["loss"] = self._backward(parts, decoded, stage, len(batches))
+            found.append(parts)
+        with self.clock.phase("optimizer"):
+            metrics = mean_metrics(found) | self._update(stage)
+            self._restart(stage, step, draws[0], metrics)
+        return metrics
 
     # Other shapes than in training:
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def start_codebooks(self, crops: Iterable[Tensor]) -> None:
-        """K-means start of all books.
+        """K-means start of all books, in the first process for all.
 
         Args:
             crops: Batches of audio [B, 1, S]; as many are taken as `start_latents` needs.
@@ -101,20 +121,16 @@ class Learner:
                 break
         random = torch.Generator().manual_seed(self.config.seed)
         self.model.quantizer.start(torch.cat(found), random)
+        ranks.copy_from_first(self.model.quantizer.state_dict().values())
 
     def start_from(self, model: CodecModel) -> None:
-        """Take over the weights of a model of the same configuration.
+        """Take over the weights of an earlier model, in the parts that the run asks for.
 
         Raises:
-            ConfigError: It has another configuration.
+            ConfigError: They do not fit.
         """
-        if model.config != self.config.model:
-            raise ConfigError(
-                f"init='{self.config.init}' holds another model than the configuration: "
-                f"{model.config} is not {self.config.model}"
-            )
-        self.model.load_state_dict(model.state_dict())
-        self.average.module.load_state_dict(model.decoder.state_dict())
+        take_over(self.model, model, self.config.init_parts)
+        self.average.module.load_state_dict(self.model.decoder.state_dict())
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, average and optimizer states by name."""
@@ -123,7 +139,9 @@ class Learner:
         tensors |= with_prefix("optimizer", optimizer_tensors(self.optimizer))
         if self.adversary is not None:
             tensors |= with_prefix("adversary", self.adversary.tensors())
-        return tensors
+        if self.balancer is not None:
+            tensors |= with_prefix("balancer", self.balancer.tensors())
+        return tensors | with_prefix("scaler", self.precision.tensors())
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Undo `tensors`.
@@ -136,30 +154,31 @@ class Learner:
         restore_optimizer(self.optimizer, below("optimizer", tensors))
         if self.adversary is not None and below("adversary", tensors):
             self.adversary.restore(below("adversary", tensors))
+        if self.balancer is not None:
+            self.balancer.restore(below("balancer", tensors), self.device)
+        self.precision.restore(below("scaler", tensors))
 
     def _prepare(self, stage: StageConfig, at: int) -> None:
         """Modes, frozen parts and learning rates of this step."""
         self.model.train()
-        for part in ("encoder", "quantizer"):
+        for part in ("encoder", "quantizer", "decoder"):
             module = self.model.get_submodule(part)
             frozen = part in stage.freeze
             module.requires_grad_(not frozen)
             module.train(not frozen)
-        ratio = schedule(at, stage, stage.final_learning_rate / stage.learning_rate)
+        ratio = self.rate * schedule(at, stage, stage.final_learning_rate / stage.learning_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = stage.learning_rate * ratio
         if stage.adversarial and self.adversary is not None:
             self.adversary.set_learning_rate(stage.discriminator_learning_rate * ratio)
 
-    def _loss(
+    def _reconstruct(
         self, batch: Batch, stage: StageConfig, at: int, random: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Weighted sum of what the stage asks for, and its parts."""
-        depth, noise = self._draw(batch, stage, at, random)
-        with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
-        ):
-            out = self.model(batch.audio, depth, noise)
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Decoded audio [B, 1, S - delay], its target, and how far they and the codes are off."""
+        depth, noise, arrived = self._draw(batch, stage, at, random)
+        with self.precision.autocast():
+            out = self.model(batch.audio, depth, noise, arrived)
         delay = self.model.delay_samples
         decoded = out.audio[..., delay:].float()
         target = batch.audio[..., : batch.audio.shape[-1] - delay]
@@ -167,33 +186,97 @@ class Learner:
         parts = vars(distance).copy()
         if stage.quantize:
             parts |= {"commitment": out.commitment, "codebook": out.codebook}
-        metrics = {}
-        if stage.adversarial and self.adversary is not None:
-            metrics = self.adversary.train_step(decoded.detach(), target)
-            fooling, matching = self.adversary.losses(decoded, target)
-            parts |= {"adversarial": fooling, "feature_matching": matching}
+        return decoded, target, parts
+
+    def _backward(
+        self, parts: dict[str, Tensor], decoded: Tensor, stage: StageConfig, count: int
+    ) -> Tensor:
+        """Add one of `count` batches to the gradients; returns the weighted sum of its losses."""
         weights = asdict(self.config.loss) | stage.loss_weights
-        loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
-        return loss, metrics | parts
+        weighted = {name: (weights[name], part) for name, part in parts.items() if name in LOSSES}
+        loss = torch.stack([weight * part for weight, part in weighted.values()]).sum()
+        if self.balancer is None:
+            self.precision.backward([loss / count], [None])
+            return loss
+        of_codes = [weighted.pop(name) for name in ("commitment", "codebook") if name in weighted]
+        outputs = [decoded]
+        gradients = [self.balancer.gradient(weighted, decoded) / count]
+        for weight, part in of_codes:
+            if part.requires_grad:
+                outputs.append(part)
+                gradients.append(torch.full_like(part, weight / count))
+        self.precision.backward(outputs, gradients)
+        return loss
+
+    def _update(self, stage: StageConfig) -> dict[str, Tensor]:
+        """Take the step if its gradient is finite, and let the average follow."""
+        norm = self.precision.step(self.optimizer, self.model, self.config.gradient_clip)
+        rescaling = self.precision.end_step()
+        if norm.isfinite():
+            settled = {"encoder", "quantizer"} <= set(stage.freeze)
+            self.average.update(self.model.decoder, settled=settled)
+        skipped = float(not norm.isfinite() and not rescaling)
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        return {
+            "gradient_norm": norm.detach(),
+            "skipped": torch.tensor(skipped),
+            "learning_rate": torch.tensor(rate),
+        }
+
+    def _restart(
+        self, stage: StageConfig, step: int, random: torch.Generator, metrics: dict[str, Tensor]
+    ) -> None:
+        """Move unused codebook entries when it is time, to inputs of the first process."""
+        learning = stage.quantize and "quantizer" not in stage.freeze
+        if learning and (step + 1) % self.config.restart_every == 0:
+            moved = self.model.quantizer.restart_unused(random)
+            ranks.copy_from_first(self.model.quantizer.state_dict().values())
+            metrics["restarted"] = torch.tensor(float(moved))
+
+    def _generator(self, step: int, number: int) -> torch.Generator:
+        """Decides all that is random in batch `number` of this process in a step.
+
+        Two processes draw what one would for two batches.
+        """
+        block = number * ranks.count() + ranks.index()
+        seed = self.config.seed * 1_000_003 + step + (block << 32)
+        return torch.Generator().manual_seed(seed)
 
     def _draw(
         self, batch: Batch, stage: StageConfig, at: int, random: torch.Generator
-    ) -> tuple[Tensor, Tensor | None]:
-        """Books heard per item [B], and the noise that stands in for the quantizer, if any."""
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Books heard per item [B], noise in the quantizer's place, and frames that arrive."""
         B, K = batch.audio.shape[0], self.config.model.num_codebooks
+        T = batch.audio.shape[-1] // self.config.model.frame_size
         if not stage.quantize:
-            T = batch.audio.shape[-1] // self.config.model.frame_size
             noise = torch.randn(B, T, self.config.model.latent_dim, generator=random)
             ramp = stage.latent_noise * min(1.0, 2 * at / stage.steps)
-            return torch.full((B,), K, device=self.device), (ramp * noise).to(self.device)
+            return torch.full((B,), K, device=self.device), (ramp * noise).to(self.device), None
         some = torch.randint(1, K + 1, (B,), generator=random)
         full = torch.rand(B, generator=random) < stage.full_depth
-        return torch.where(full, K, some).to(self.device), None
+        depth = torch.where(full, K, some).to(self.device)
+        if stage.lost_frames == 0:
+            return depth, None, None
+        arrived = arrivals((B, T), stage.lost_frames, stage.lost_burst, random)
+        return depth, None, arrived.to(self.device)
 
 
 def schedule(at: int, stage: StageConfig, final: float) -> float:
-    """Share of the peak learning rate: linear warm-up to 1, then a cosine to `final`."""
+    """Share of the peak learning rate: linear warm-up to 1, then the stage's fall to `final`."""
     if at < stage.warmup_steps:
         return (at + 1) / stage.warmup_steps
     progress = (at - stage.warmup_steps) / max(stage.steps - stage.warmup_steps, 1)
+    if stage.schedule == "exponential":
+        return float(final**progress)
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def mean_metrics(found: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Means of scalars over batches that name them, and over all processes."""
+    names = dict.fromkeys(name for metrics in found for name in metrics)
+    means = {
+        name: torch.stack([m[name].detach().float() for m in found if name in m]).mean()
+        for name in names
+    }
+    ranks.average(means.values())
+    return means

@@ -3,27 +3,40 @@
 import itertools
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
-from sotto.codec.errors import CodecError, ConfigError
+from sotto.codec import ranks
+from sotto.codec.errors import CodecError
 
-from .cache import AudioCache
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import BEST, LATEST, load_checkpoint, save_checkpoint
 from .config import RunConfig
-from .data import CropDataset, batches, crop_samples
+from .corpus import augmenter, gather
+from .data import Batch, CropDataset, batches, crop_samples
+from .guard import Guard
+from .initial import load_initial
 from .learner import Learner
-from .manifest import Clip, find_clips
-from .record import Recorder, describe_run
+from .processes import choose_device
+from .progress import Progress, better, score
+from .record import Recorder
+from .signals import StopSignals
 from .validation import Validator
-from .weights import load_weights
 
 log = logging.getLogger(__name__)
 
 
+class DivergedError(CodecError):
+    """A run lost its way again after every return to its last checkpoint."""
+
+
 class Trainer:
-    """One run in its folder; `run` trains to the end of the last stage."""
+    """One run in its folder; `run` trains to the end of the last stage.
+
+    Started by `torchrun`, every process has a trainer of its own; all hold the same weights, and
+    the first alone writes.
+    """
 
     def __init__(self, config: RunConfig) -> None:
         """Build model, data, losses and optimizer, and restore the run's checkpoint if any.
@@ -32,93 +45,155 @@ class Trainer:
             CodecError: The configuration, the data or the checkpoint cannot be used.
         """
         self.config = config
-        self.device = _device(config.device)
+        self.device = choose_device(config.device)
         if config.threads:
             torch.set_num_threads(config.threads)
         self.learner = Learner(config, self.device)
         self.model = self.learner.model
-        self.step = 0
+        self.guard = Guard(config.guard)
+        self.progress = Progress()
         self._restore()
-        clips = [c for c in find_clips(config.data) if _wanted(c, config.dataset.sources)]
-        cache = AudioCache(config.dataset.cache, config.model.sample_rate)
+        corpus = gather(config)
         self.dataset = CropDataset(
-            [clip for clip in clips if clip.split == "train"],
-            cache,
+            corpus.train,
+            corpus.cache,
             config.dataset,
             crop_samples(config.dataset, config.model),
             config.seed,
+            corpus.weights,
+            augmenter(config, corpus.cache),
         )
-        self.validator = Validator(config, clips, cache, self.learner.losses, self.device)
+        self.validator = Validator(config, corpus, self.learner.losses, self.device)
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.progress.step
 
     def run(self) -> None:
-        """Train from the current step to the end; saves on the way, at the end and on Ctrl-C."""
-        total = self.config.total_steps
-        with Recorder(self.config.output, self.step, total) as recorder:
-            describe_run(self.config, self.dataset)
-            try:
-                for batch in batches(self.dataset, self.step, total):
-                    name, stage, _ = self.config.stage_at(self.step)
-                    if self.step == self.config.quantizer_step and "quantizer" not in stage.freeze:
-                        self.learner.start_codebooks(self._fresh_crops())
-                    metrics = self.learner.train_step(batch.to(self.device), self.step)
-                    self.step += 1
-                    recorder.step(self.step, name, metrics, every=self.config.log_every)
-                    self._look(recorder, quantize=stage.quantize)
-            except KeyboardInterrupt:
-                log.warning("stopped by the keyboard at step %d; run again to go on", self.step)
-            finally:
-                self.save()
+        """Train from the current step to the end; saves on the way, at the end and when stopped.
 
-    def save(self) -> None:
-        """Write the latest checkpoint: weights, average, optimizers, step."""
-        save_checkpoint(self.config.output, self.learner.tensors(), {"step": self.step})
+        SIGTERM and Ctrl-C end the run after the step under way.
 
-    def _look(self, recorder: Recorder, *, quantize: bool) -> None:
-        """Checkpoint and validate when it is time."""
-        done = self.step == self.config.total_steps
-        if self.step % self.config.checkpoint_every == 0:
+        Raises:
+            DivergedError: The run lost its way more often than `guard.returns`.
+            CodecError: A checkpoint cannot be written.
+        """
+        with StopSignals() as stop:
+            while self._stretch(stop):
+                self._go_back()
+        if self.progress.saved != self.step and not self.guard.exploded:
             self.save()
-        if self.step % self.config.validate_every == 0 or done:
-            average = self.learner.average.module
-            recorder.validation(
-                self.step, self.validator.run(self.model, average, quantize=quantize)
+        if self.step < self.config.total_steps:
+            log.warning("stopped at step %d; run again to go on", self.step)
+
+    def save(self, name: str = LATEST) -> None:
+        """Write the latest checkpoint, or another: weights, average, optimizers, progress."""
+        if name == LATEST:
+            self.progress.saved = self.step
+        if ranks.index() == 0:
+            keep = self.config.keep.last if name == LATEST else 1
+            save_checkpoint(
+                self.config.output,
+                self.learner.tensors(),
+                self.progress.meta(),
+                name=name,
+                keep=keep,
             )
+        ranks.wait()
+
+    def _stretch(self, stop: StopSignals) -> bool:
+        """Train until the end or a signal; or until the run has lost its way, which is True."""
+        total, per_step = self.config.total_steps, self.config.accumulate
+        with self._recorder() as recorder:
+            stream = iter(batches(self.dataset, self.step, total, per_step))
+            while self.step < total and not ranks.anywhere(stop.asked, self.device):
+                with self.learner.clock.phase("data", waits=True):
+                    crops = [batch.to(self.device) for batch in next(stream)]
+                self._step(crops, recorder)
+                if self.guard.lost:
+                    return True
+        return False
+
+    def _step(self, crops: list[Batch], recorder: Recorder | None) -> None:
+        """One step and what follows from it."""
+        name, stage, _ = self.config.stage_at(self.step)
+        if self.step == self.config.quantizer_step and "quantizer" not in stage.freeze:
+            self.learner.start_codebooks(self._fresh_crops())
+        metrics = self.learner.train_step(crops, self.step)
+        self.progress.step += 1
+        self.guard.watch(name, float(metrics["loss"]), skipped=bool(metrics["skipped"]))
+        seconds = self.learner.clock.read()
+        if recorder is not None:
+            recorder.step(self.step, name, metrics, seconds, every=self.config.log_every)
+        self._look(recorder, quantize=stage.quantize)
+
+    def _look(self, recorder: Recorder | None, *, quantize: bool) -> None:
+        """Validate and checkpoint when it is time."""
+        done = self.step == self.config.total_steps
+        if self.step % self.config.validate_every == 0 or done:
+            self._validate(recorder, quantize=quantize, done=done)
+        if self.step % self.config.checkpoint_every == 0 and self.guard.healthy:
+            self.save()
+
+    def _validate(self, recorder: Recorder | None, *, quantize: bool, done: bool) -> None:
+        """Look at the validation clips in the first process; keep the best checkpoint."""
+        found: float | None = None
+        if recorder is not None:
+            average = self.learner.average.module
+            often = self.config.listen_every
+            listen = often > 0 and (done or self.step % often == 0)
+            report = self.validator.run(self.model, average, quantize=quantize, listen=listen)
+            recorder.validation(self.step, report)
+            found = score(report.metrics, self.config.keep.metric)
+        best = better(found, self.progress.best, self.config.keep.metric)
+        if ranks.anywhere(best and quantize and self.config.keep.best, self.device):
+            self.progress.best = found
+            self.save(BEST)
+
+    def _go_back(self) -> None:
+        """To the last checkpoint, with a lower rate."""
+        at, returns = self.step, self.progress.returns + 1
+        report = f"lost the way at step {at}: {self.guard.bad} bad steps in a row"
+        if returns > self.config.guard.returns or not self._restore():
+            raise DivergedError(
+                f"{report}, after {returns - 1} returns to a checkpoint; the last checkpoint in "
+                f"'{self.config.output}' is from before. Look at gradient_norm and loss in "
+                "metrics.jsonl; lower the stage's learning_rate, or look for broken audio"
+            )
+        self.progress.returns = returns
+        self.learner.rate = self.progress.rate = self.config.guard.rate_factor**returns
+        self.guard = Guard(self.config.guard)
+        log.warning("%s; back to step %d, rate x %g", report, self.step, self.learner.rate)
+
+    def _recorder(self) -> "Recorder | nullcontext[None]":
+        """Writes metrics in the first process only."""
+        if ranks.index():
+            return nullcontext()
+        return Recorder(self.config, self.dataset, self.step)
 
     def _fresh_crops(self) -> Iterator[Tensor]:
         """Endless batches of 16 crops [16, 1, S] past the last step: unseen in training."""
-        first = self.config.total_steps * self.config.dataset.batch_size
-        for item in itertools.count(first, 16):
+        per_step = self.config.dataset.batch_size * self.config.accumulate * ranks.count()
+        for item in itertools.count(self.config.total_steps * per_step, 16):
             yield torch.stack([self.dataset[item + i][0] for i in range(16)])
 
-    def _restore(self) -> None:
+    def _restore(self) -> bool:
+        """Take over the run's checkpoint, or else the weights that it starts from."""
         found = load_checkpoint(self.config.output)
         if found is None:
             if self.config.init is not None:
-                self.learner.start_from(load_weights(self.config.init))
-            return
+                self.learner.start_from(load_initial(self.config.init))
+            return False
         tensors, meta = found
         try:
             self.learner.restore(tensors)
-            self.step = int(meta["step"])
+            self.progress = Progress.of(meta)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise CodecError(
                 f"the checkpoint in '{self.config.output}' does not fit this configuration; choose "
                 f"another output=FOLDER, or the configuration it was made with ({error})"
             ) from error
+        self.learner.rate = self.progress.rate
         log.info("resumed '%s' at step %d", self.config.output, self.step)
-
-
-def _wanted(clip: Clip, sources: tuple[str, ...]) -> bool:
-    return not sources or clip.source in sources
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device='{name}'; expected auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device={name}, but torch sees no CUDA device; use device=cpu")
-    return device
+        return True

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import LossConfig
+from .config_losses import LossConfig
 
 
 class Spectrum(nn.Module):
@@ -35,6 +35,7 @@ class ReconstructionLosses:
     """Unweighted scalars."""
 
     mel: Tensor
+    loudness: Tensor
     stft: Tensor
     waveform: Tensor
 
@@ -42,10 +43,15 @@ class ReconstructionLosses:
 class ReconstructionLoss(nn.Module):
     """How far decoded audio is from the original, band by band up to what was recorded.
 
-    * ``mel``: mean absolute difference of natural-log mel magnitudes (floor 1e-5), averaged over
-      `mel_windows`; Parallel WaveGAN, https://arxiv.org/abs/1910.11480.
+    * ``mel``: mean absolute difference of natural-log mel levels (root of a band's mean energy,
+      floor 1e-5), averaged over `mel_windows`; Parallel WaveGAN,
+      https://arxiv.org/abs/1910.11480. Energies, not mean magnitudes: of two bands with the same
+      mean magnitude the one with harmonics is louder than the one with noise.
+    * ``loudness``: the same with magnitudes raised to 0.3 instead of their logarithm: nearer to
+      how loud a band sounds, and quiet bands count less.
     * ``stft``: mean absolute difference of complex spectra whose magnitudes are raised to 0.3,
-      averaged over `stft_windows`; it carries the phase.
+      averaged over `stft_windows`; it carries the phase. Bins count by 1 / (1 + (f / corner)^2):
+      asking for phases that no code can pay for teaches a decoder to be too quiet there.
     * ``waveform``: mean absolute difference of samples.
 
     Bins above a recording's own bandwidth are left out, so that a codec trained on mixed material
@@ -87,16 +93,21 @@ class ReconstructionLoss(nn.Module):
         """
         mel_windows = self._draw(self.config.mel_windows, random)
         stft_windows = self._draw(self.config.stft_windows, random)
-        mel, stft = [], []
+        mel, loudness, stft = [], [], []
         for size in sorted({*mel_windows, *stft_windows}):
             spectrum = self.spectra[str(size)]
             a, b = spectrum(decoded), spectrum(target)
             if size in mel_windows:
-                mel.append(self._mel(size, a, b, bandwidth_hz))
+                log_distance, power_distance = self._mel(size, a, b, bandwidth_hz)
+                mel.append(log_distance)
+                loudness.append(power_distance)
             if size in stft_windows:
                 stft.append(self._complex(size, a, b, bandwidth_hz))
         return ReconstructionLosses(
-            torch.stack(mel).mean(), torch.stack(stft).mean(), (decoded - target).abs().mean()
+            mel=torch.stack(mel).mean(),
+            loudness=torch.stack(loudness).mean(),
+            stft=torch.stack(stft).mean(),
+            waveform=(decoded - target).abs().mean(),
         )
 
     def _draw(self, windows: tuple[int, ...], random: torch.Generator | None) -> set[int]:
@@ -106,21 +117,28 @@ class ReconstructionLoss(nn.Module):
             return set(windows)
         return {windows[i] for i in torch.randperm(len(windows), generator=random)[:count]}
 
-    def _mel(self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor) -> Tensor:
+    def _mel(self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor) -> tuple[Tensor, Tensor]:
+        """Distance of logarithms and of powers of mel magnitudes."""
         filters, edge = self.get_buffer(f"mel_{size}"), self.get_buffer(f"edge_{size}")
-        log_a, log_b = ((filters @ _magnitude(x)).clamp_min(1e-5).log() for x in (a, b))
+        a, b = ((filters @ _energy(x)).sqrt().clamp_min(1e-5) for x in (a, b))
         kept = edge[None] <= bandwidth_hz[:, None] + 1  # [B, bands]
-        return _masked_mean((log_a - log_b).abs(), kept)
+        return (
+            _masked_mean((a.log() - b.log()).abs(), kept),
+            _masked_mean((a.pow(0.3) - b.pow(0.3)).abs(), kept),
+        )
 
     def _complex(self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor) -> Tensor:
         frequency = torch.linspace(0, self.sample_rate / 2, size // 2 + 1, device=a.device)
         kept = frequency[None] <= bandwidth_hz[:, None]  # [B, bins]
         difference = torch.view_as_real(_power_law(a) - _power_law(b)).abs().sum(-1)
+        if self.config.stft_corner_hz:
+            weight = 1 / (1 + (frequency / self.config.stft_corner_hz) ** 2)
+            difference = difference * weight[:, None]
         return _masked_mean(difference, kept)
 
 
-def _magnitude(spectrum: Tensor) -> Tensor:
-    return (spectrum.real.square() + spectrum.imag.square() + 1e-12).sqrt()
+def _energy(spectrum: Tensor) -> Tensor:
+    return spectrum.real.square() + spectrum.imag.square() + 1e-12
 
 
 def _power_law(spectrum: Tensor) -> Tensor:

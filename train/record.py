@@ -5,24 +5,24 @@ import math
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import TypeAdapter
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from sotto.codec.atomic import atomic_path
 from sotto.codec.errors import CodecError
 
+from .boards import open_boards
 from .config import RunConfig
 from .data import CropDataset
 
@@ -47,13 +47,19 @@ class ValidationReport:
 class Recorder:
     """Writes the metrics of a run; use it as a context manager."""
 
-    def __init__(self, run: Path, step: int, total_steps: int) -> None:
+    def __init__(self, config: RunConfig, dataset: CropDataset, step: int) -> None:
+        """Open the records of a run, which goes on from `step`, and describe it.
+
+        Raises:
+            BackendError: Weights & Biases is asked for, but not installed.
+        """
+        run = config.output
         run.mkdir(parents=True, exist_ok=True)
         _forget_after(step, run / "metrics.jsonl")
         self._lines = (run / "metrics.jsonl").open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step)
+        self._boards = open_boards(run, step, config.wandb, describe_run(config, dataset))
         self._bar = tqdm(
-            initial=step, total=total_steps, unit="step", disable=not sys.stderr.isatty()
+            initial=step, total=config.total_steps, unit="step", disable=not sys.stderr.isatty()
         )
         self._sums: dict[str, tuple[float, int]] = {}
         self._since = (time.monotonic(), step)
@@ -70,12 +76,23 @@ class Recorder:
     ) -> None:
         """Flush and close everything."""
         self._lines.close()
-        self._board.close()
+        for board in self._boards:
+            board.close()
         self._bar.close()
 
-    def step(self, step: int, stage: str, metrics: dict[str, Tensor], *, every: int) -> None:
-        """Add the metrics of one step; every `every` steps their means are written."""
-        for name, scalar in metrics.items():
+    def step(
+        self,
+        step: int,
+        stage: str,
+        metrics: Mapping[str, Tensor],
+        seconds: Mapping[str, float],
+        *,
+        every: int,
+    ) -> None:
+        """Add one step's metrics and seconds by phase; their means are written every `every`."""
+        timed = {f"seconds/{name}": value for name, value in seconds.items()}
+        values: dict[str, Tensor | float] = {**metrics, **timed}
+        for name, scalar in values.items():
             total, count = self._sums.get(name, (0.0, 0))
             self._sums[name] = (total + float(scalar), count + 1)
         self._bar.update()
@@ -89,20 +106,19 @@ class Recorder:
         self._since, self._sums = (now, step), {}
         self._bar.set_description(f"{stage} loss {means['loss']:.3f}")
         self._write({"step": step, "stage": stage, **means})
-        for name, value in means.items():
-            self._board.add_scalar(f"train/{name}", value, step)
+        for board in self._boards:
+            board.scalars({f"train/{name}": value for name, value in means.items()}, step)
 
     def validation(self, step: int, report: ValidationReport) -> None:
         """Write one look at the validation clips."""
         scalars = {f"valid/{name}": value for name, value in report.metrics.items()}
         self._write({"step": step, **scalars})
-        for name, value in scalars.items():
-            self._board.add_scalar(name, value, step)
-        for name, audio in report.audio.items():
-            self._board.add_audio(name, torch.from_numpy(audio), step, report.sample_rate)
-        for name, figure in report.figures.items():
-            self._board.add_image(name, figure, step, dataformats="HWC")
-        self._board.flush()
+        for board in self._boards:
+            board.scalars(scalars, step)
+            for name, audio in report.audio.items():
+                board.audio(name, audio, step, report.sample_rate)
+            for name, figure in report.figures.items():
+                board.picture(name, figure, step)
 
     def _write(self, values: dict[str, float | int | str]) -> None:
         rounded = {k: _rounded(v) if isinstance(v, float) else v for k, v in values.items()}
@@ -111,8 +127,8 @@ class Recorder:
 
 
 def _rounded(value: float) -> float | None:
-    """Six decimals; None for what JSON has no number for."""
-    return round(value, 6) if math.isfinite(value) else None
+    """Seven digits; None for what JSON has no number for."""
+    return float(f"{value:.7g}") if math.isfinite(value) else None
 
 
 def _forget_after(step: int, lines: Path) -> None:
@@ -128,10 +144,10 @@ def _forget_after(step: int, lines: Path) -> None:
         part.write_text("".join(kept), encoding="utf-8")
 
 
-def describe_run(config: RunConfig, dataset: CropDataset) -> None:
+def describe_run(config: RunConfig, dataset: CropDataset) -> dict[str, Any]:
     """Write ``run.json``: the configuration, the command, the versions and the clips' sources."""
     sources = sorted({clip.source for clip in dataset.clips})
-    description = {
+    description: dict[str, Any] = {
         "command": " ".join(["sotto", *sys.argv[1:]]),
         "config": TypeAdapter(RunConfig).dump_python(config, mode="json"),
         "git_revision": _git_revision(),
@@ -142,6 +158,7 @@ def describe_run(config: RunConfig, dataset: CropDataset) -> None:
     }
     text = json.dumps(description, indent=2) + "\n"
     (config.output / "run.json").write_text(text, encoding="utf-8")
+    return description
 
 
 def _git_revision() -> str | None:

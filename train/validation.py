@@ -13,8 +13,9 @@ from sotto.codec.decoder import Decoder
 from sotto.codec.model import CodecModel
 from sotto.codec.usage import codebook_use, count_codes
 
-from .cache import AudioCache
 from .config import RunConfig
+from .corpus import Corpus
+from .listening import listeners
 from .losses import ReconstructionLoss
 from .manifest import Clip
 from .record import ValidationReport
@@ -28,27 +29,33 @@ class Validator:
     def __init__(
         self,
         config: RunConfig,
-        clips: list[Clip],
-        cache: AudioCache,
+        corpus: Corpus,
         losses: ReconstructionLoss,
         device: torch.device,
     ) -> None:
-        held_out = [clip for clip in clips if clip.split == "valid"]
+        held_out = corpus.valid
         count = min(config.validation_clips, len(held_out))
         picks = np.linspace(0, len(held_out) - 1, count).astype(int)  # spread evenly
         self.clips = [held_out[i] for i in picks]
-        self.config, self.cache, self.losses, self.device = config, cache, losses, device
-        for clip in self.clips:  # one that cannot be read shall not stop the run hours later
-            cache.get(clip.path)
+        self.config, self.cache, self.losses, self.device = config, corpus.cache, losses, device
 
     # Clips of any length, one by one:
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
-    def run(self, model: CodecModel, decoder: Decoder, *, quantize: bool) -> ValidationReport:
-        """Evaluate `model` with `decoder` (its moving average) in place of its own."""
+    def run(
+        self, model: CodecModel, decoder: Decoder, *, quantize: bool, listen: bool = False
+    ) -> ValidationReport:
+        """Evaluate `model` with `decoder` (its moving average) in place of its own.
+
+        Args:
+            model: Gives the codes.
+            decoder: Makes audio of them.
+            quantize: Whether the quantizer is in the path.
+            listen: Also PESQ and STOI, which take longest.
+        """
         K = self.config.model.num_codebooks
         depths = sorted({K, max(K // 2, 1), max(K // 4, 1)}, reverse=True) if quantize else [K]
-        sums: dict[str, float] = {}
+        found: dict[str, list[float]] = {}
         pictures: dict[str, npt.NDArray[np.uint8]] = {}
         audio: dict[str, npt.NDArray[np.float32]] = {}
         counts = np.zeros((K, self.config.model.codebook_size), np.int64)
@@ -62,13 +69,16 @@ class Validator:
             for depth in depths:
                 heard = latents if codes is None else model.quantizer.decode(codes[:, :depth])
                 decoded = self._decode(decoder, heard, depth)
-                for name, value in self._distances(decoded, target, clip).items():
+                scores = self._distances(decoded, target, clip)
+                if listen:
+                    scores |= self._listen(decoded, target)
+                for name, value in scores.items():
                     key = f"{name}/{depth}_books" if quantize else name
-                    sums[key] = sums.get(key, 0.0) + value
+                    found.setdefault(key, []).append(value)
                 if number < 3 and depth == depths[0]:
                     audio[clip.path.stem] = decoded[0].clamp(-1, 1).cpu().numpy()
                     pictures[clip.path.stem] = self._picture(target, decoded)
-        metrics = {name: total / len(self.clips) for name, total in sums.items()}
+        metrics = {name: _mean(values) for name, values in found.items()}
         if quantize and self.clips:
             for use in codebook_use(counts):
                 metrics[f"entries_used/book_{use.book}"] = use.used_share
@@ -104,6 +114,13 @@ class Validator:
             "si_sdr_db": 10 * math.log10(float(ratio)),
         }
 
+    def _listen(self, decoded: Tensor, target: Tensor) -> dict[str, float]:
+        """Scores of hearing; nan where a clip has none."""
+        reference = target[0, : decoded.shape[1]].cpu().numpy()
+        heard = decoded[0].clamp(-1, 1).cpu().numpy()
+        rate = self.config.model.sample_rate
+        return {name: score(reference, heard, rate) for name, score in listeners().items()}
+
     def _picture(self, target: Tensor, decoded: Tensor) -> npt.NDArray[np.uint8]:
         """Log spectrograms of original and decoded, one above the other, uint8 [H, W, 3]."""
         figure = Figure(figsize=(8, 5))
@@ -117,3 +134,9 @@ class Validator:
         canvas.draw()  # type: ignore[no-untyped-call]
         pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
         return pixels[..., :3].copy()
+
+
+def _mean(values: list[float]) -> float:
+    """Mean of the values that are numbers; nan if none is."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return sum(numbers) / len(numbers) if numbers else math.nan

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import ranks
 from .kmeans import kmeans
 
 Learning = Literal["ema", "gradient"]
@@ -50,19 +51,22 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def observe(self, x: Tensor, codes: Tensor) -> None:
-        """Learn from inputs [N, dim] and the codes [N] they were given.
+        """Learn from inputs [N, dim] and the codes [N] they were given, in all processes of a run.
 
         Inputs that are not finite leave the book as it is: they would poison it for good.
         """
-        if not len(x) or not x.isfinite().all():
+        if not len(x):
             return
         share = torch.bincount(codes, minlength=self.size).to(x.dtype) / len(x)
+        sums = torch.zeros_like(self.sums).index_add_(0, codes, x) / len(x)
+        ranks.average((share, sums))
+        if not sums.isfinite().all():
+            return
         self.usage.lerp_(share, 1 - self.decay)
         keep = torch.linspace(0, len(x) - 1, min(len(x), self.size), device=x.device).long()
         self.recent = torch.cat([x[keep], self.recent])[: self.size].detach()
         if self.learning == "ema":
-            sums = torch.zeros_like(self.sums).index_add_(0, codes, x)
-            self.sums.lerp_(sums / len(x), 1 - self.decay)
+            self.sums.lerp_(sums, 1 - self.decay)
             # Entries without usage keep their place until they are restarted.
             alive = self.usage > 1e-3 / self.size
             means = self.sums / self.usage.clamp_min(1e-12)[:, None]

@@ -1,10 +1,14 @@
+"""Opus as a peer: rate, length and timing of what comes back."""
+
 import io
 
 import numpy as np
 import pytest
 import soundfile
 
-from sotto.bench.opus import OpusCoder, evaluate_opus, packet_bytes
+from sotto.bench.evaluate import evaluate_coder
+from sotto.bench.opus import OpusCoder, packet_bytes
+from sotto.bench.peers import make_peer
 from sotto.bench.sample import sample_clip
 from sotto.codec.errors import ConfigError
 
@@ -33,7 +37,8 @@ def test_packets_are_counted_without_pages_and_headers():
 def test_opus_is_measured_like_a_model(tmp_path):
     audio, rate = sample_clip()
     soundfile.write(tmp_path / "clip.wav", audio[: 2 * rate], rate)
-    report = evaluate_opus(tmp_path, [6000, 16_000], jobs=1)
+    bitrates = [6000, 16_000]
+    report = evaluate_coder(make_peer("opus", bitrates), tmp_path, bitrates, jobs=1)
     low, high = report.rates
     assert report.codebooks == ()
     assert low.metrics["pesq_wb"].mean < high.metrics["pesq_wb"].mean
@@ -44,3 +49,8 @@ def test_opus_is_measured_like_a_model(tmp_path):
 def test_bitrates_that_opus_does_not_have_are_refused(bitrates):
     with pytest.raises(ConfigError, match="6000 to 256000"):
         OpusCoder(bitrates)
+
+
+def test_an_unknown_peer_is_refused_with_those_that_exist():
+    with pytest.raises(ConfigError, match=r"unknown peer 'mp3' \(known: opus\)"):
+        make_peer("mp3", [6000])

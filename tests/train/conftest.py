@@ -64,6 +64,7 @@ def make_run_in(clips: Path, make_config: Callable[..., CodecConfig]) -> Callabl
             "log_every": 1,
             "checkpoint_every": 4,
             "validate_every": 100,
+            "listen_every": 0,
             "validation_clips": 1,
         }
         return build(RunConfig, json.loads(json.dumps(values)) | changes)

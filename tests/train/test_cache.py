@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sotto.codec.errors import AudioError
+from sotto.codec.errors import AudioError, CodecError
 from sotto.train import cache as module
 from sotto.train.cache import AudioCache
 
@@ -116,3 +116,16 @@ def test_audio_that_is_not_finite_is_named(tmp_path, cache):
     soundfile.write(path, audio, 24_000, subtype="FLOAT")
     with pytest.raises(AudioError, match=r"nan\.wav': sample 24 \(0\.001 s\) is nan"):
         cache.get(path)
+
+
+def test_a_full_disk_is_no_fault_of_the_clip(tmp_path, cache, monkeypatch):
+    path = write(tmp_path, tone(24_000), 24_000)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.np, "save", full)
+    with pytest.raises(CodecError, match="No space left on device; make room") as caught:
+        cache.get(path)
+    assert not isinstance(caught.value, AudioError)  # those are left out, and the run goes on
+    assert list(cache.folder.iterdir()) == []

@@ -8,7 +8,7 @@ import torch
 from sotto.codec.config import build
 from sotto.codec.errors import AudioError
 from sotto.train.cache import AudioCache
-from sotto.train.config import DataConfig
+from sotto.train.config_data import DataConfig
 from sotto.train.data import CropDataset, batches, crop_samples
 from sotto.train.manifest import Clip, find_clips
 
@@ -120,8 +120,8 @@ def test_speakers_are_drawn_by_duration_or_equally(tmp_path, balance, expected):
 
 def test_a_resumed_loader_goes_on_with_the_same_batches(tones, tmp_path):
     crops = dataset(tones, tmp_path)
-    whole = list(batches(crops, 0, 6))
-    rest = list(batches(crops, 4, 6))
+    whole = [batch for (batch,) in batches(crops, 0, 6)]
+    rest = [batch for (batch,) in batches(crops, 4, 6)]
     assert len(whole) == 6
     assert whole[0].audio.shape == (3, 1, 2_400)
     assert whole[0].bandwidth_hz.shape == (3,)
@@ -134,7 +134,7 @@ def test_a_resumed_loader_goes_on_with_the_same_batches(tones, tmp_path):
 def test_worker_processes_give_the_same_batches(tones, tmp_path):
     expected = list(batches(dataset(tones, tmp_path), 0, 2))
     found = list(batches(dataset(tones, tmp_path, workers=1), 0, 2))
-    assert all(torch.equal(a.audio, b.audio) for a, b in zip(expected, found, strict=True))
+    assert all(torch.equal(a.audio, b.audio) for (a,), (b,) in zip(expected, found, strict=True))
 
 
 @pytest.mark.parametrize(("seconds", "frames"), [(1e-4, 2), (0.1, 5), (0.109, 5), (1.0, 50)])

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from sotto.codec.errors import CodecError, ConfigError
 from sotto.export.onnx import identity
 from sotto.train.checkpoint import load_checkpoint
-from sotto.train.config import StageConfig
+from sotto.train.config_stages import StageConfig
 from sotto.train.data import Batch
 from sotto.train.learner import schedule
 from sotto.train.loop import Trainer
@@ -21,13 +22,13 @@ from sotto.train.record import Recorder
 
 
 def stop_at(monkeypatch, trainer, step):
-    """Make the keyboard stop a run after `step` steps."""
+    """Send SIGTERM during the step that makes it `step` steps."""
     train_step = trainer.learner.train_step
 
-    def counted(batch, at):
-        if at == step:
-            raise KeyboardInterrupt
-        return train_step(batch, at)
+    def counted(batches, at):
+        if at == step - 1:
+            signal.raise_signal(signal.SIGTERM)
+        return train_step(batches, at)
 
     monkeypatch.setattr(trainer.learner, "train_step", counted)
 
@@ -62,7 +63,7 @@ def test_a_run_leaves_checkpoint_metrics_pictures_and_its_description(finished):
     run = finished.config.output
     assert finished.step == 6
     tensors, meta = load_checkpoint(run)
-    assert meta == {"step": 6}
+    assert meta["step"] == 6
     assert all(tensor.isfinite().all() for tensor in tensors.values())
     found = lines(run)
     steps = [line for line in found if "stage" in line]
@@ -101,7 +102,7 @@ def test_stopping_and_resuming_equals_one_go_to_the_bit(finished, make_run, monk
     first = Trainer(config)
     stop_at(monkeypatch, first, step)
     first.run()
-    assert load_checkpoint(config.output)[1] == {"step": step}
+    assert load_checkpoint(config.output)[1]["step"] == step
     second = Trainer(config)
     assert second.step == step
     second.run()
@@ -170,11 +171,11 @@ def test_a_loss_that_is_not_finite_leaves_all_weights_as_they_are(make_run):
     trainer = Trainer(make_run(restart_every=100))
     for stage_step in (1, 3, 5):
         good = 0.1 * torch.randn(2, 1, 2_400, generator=torch.Generator().manual_seed(1))
-        trainer.learner.train_step(Batch(good, torch.full((2,), 12_000.0)), stage_step)
+        trainer.learner.train_step([Batch(good, torch.full((2,), 12_000.0))], stage_step)
         before = {n: t.clone() for n, t in trainer.learner.tensors().items()}
         audio = good.clone()
         audio[1, 0, 700:] = float("nan")
-        metrics = trainer.learner.train_step(Batch(audio, torch.full((2,), 12_000.0)), stage_step)
+        metrics = trainer.learner.train_step([Batch(audio, torch.full((2,), 12_000.0))], stage_step)
         assert not metrics["loss"].isfinite()
         after = trainer.learner.tensors()
         assert [name for name in before if not torch.equal(after[name], before[name])] == []
@@ -211,11 +212,18 @@ def test_few_books_and_short_or_no_validation_clips_are_fine(make_run, tmp_path)
         assert depths == expected[books]
 
 
-def test_a_validation_clip_that_cannot_be_read_is_found_before_training(make_run, tmp_path):
+def test_clips_that_cannot_be_read_are_counted_and_left_out(make_run, tmp_path, caplog):
     soundfile.write(tmp_path / "a.wav", np.full(9_000, 0.1), 24_000)
+    (tmp_path / "bad.wav").write_bytes(b"no audio")
     manifest = tmp_path / "manifest.csv"
-    manifest.write_text("path,split\na.wav,train\ngone.wav,valid\n")
-    with pytest.raises(CodecError, match=r"gone\.wav"):
+    manifest.write_text("path,split\na.wav,train\nbad.wav,train\ngone.wav,valid\n")
+    trainer = Trainer(make_run(data=str(manifest)))
+    assert "2 of 3 clips left out" in caplog.text
+    assert "gone.wav" in caplog.text
+    assert [clip.path.name for clip in trainer.dataset.clips] == ["a.wav"]
+    assert trainer.validator.clips == []
+    manifest.write_text("path,split\nbad.wav,train\n")
+    with pytest.raises(CodecError, match=r"none of 1 clips can be read.*bad\.wav"):
         Trainer(make_run(data=str(manifest)))
 
 
@@ -223,6 +231,18 @@ def test_a_checkpoint_of_another_model_is_refused(config):
     model = dataclasses.replace(config.model, latent_dim=8)
     with pytest.raises(CodecError, match="does not fit this configuration; choose another output"):
         Trainer(dataclasses.replace(config, model=model))
+
+
+def test_a_checkpoint_that_says_its_step_alone_goes_on(finished, make_run, monkeypatch):
+    # Earlier runs kept no more than that.
+    config = make_run()
+    first = Trainer(config)
+    stop_at(monkeypatch, first, 3)
+    first.run()
+    (config.output / "checkpoint" / "meta.json").write_text('{"step": 3}')
+    Trainer(config).run()
+    expected, found = (load_checkpoint(run)[0] for run in (finished.config.output, config.output))
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
 def test_a_checkpoint_without_step_is_refused(config):
@@ -263,22 +283,26 @@ def test_the_rate_warms_up_and_ends_low():
     assert schedule(3, StageConfig(steps=2, warmup_steps=10), 0.1) == 0.4
 
 
-def test_metrics_are_means_and_valid_json_even_if_not_finite(tmp_path):
-    with Recorder(tmp_path, 0, 4) as recorder:
+def test_metrics_are_means_and_valid_json_even_if_not_finite(make_run):
+    trainer = Trainer(make_run())
+    with Recorder(trainer.config, trainer.dataset, 0) as recorder:
         for step, loss in enumerate((1.0, 3.0, float("nan"), 1.0), start=1):
-            recorder.step(step, "s", {"loss": torch.tensor(loss)}, every=2)
+            recorder.step(step, "s", {"loss": torch.tensor(loss)}, {"data": 0.5}, every=2)
 
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
 
-    text = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    text = (trainer.config.output / "metrics.jsonl").read_text().splitlines()
     found = [json.loads(line, parse_constant=refuse) for line in text]
     assert [line["loss"] for line in found] == [2.0, None]
+    assert [line["seconds/data"] for line in found] == [0.5, 0.5]
 
 
-def test_lines_of_steps_that_will_be_done_again_are_dropped(tmp_path):
-    path = tmp_path / "metrics.jsonl"
+def test_lines_of_steps_that_will_be_done_again_are_dropped(make_run):
+    trainer = Trainer(make_run())
+    path = trainer.config.output / "metrics.jsonl"
+    path.parent.mkdir()
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
-    with Recorder(tmp_path, 2, 4):
+    with Recorder(trainer.config, trainer.dataset, 2):
         pass
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n'

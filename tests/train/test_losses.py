@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sotto.train.config import LossConfig
+from sotto.train.config_losses import LossConfig
 from sotto.train.losses import ReconstructionLoss, Spectrum
 
 CONFIG = LossConfig(mel_windows=(1024, 256), mel_bands=(40, 20), stft_windows=(512,))
@@ -31,10 +31,10 @@ def tone(hertz, samples=6_000):
 
 def test_equal_audio_costs_nothing(losses):
     found = losses(noise(), noise(), full())
-    assert found.mel == found.stft == found.waveform == 0
+    assert found.mel == found.loudness == found.stft == found.waveform == 0
 
 
-@pytest.mark.parametrize("part", ["mel", "stft", "waveform"])
+@pytest.mark.parametrize("part", ["mel", "loudness", "stft", "waveform"])
 def test_other_audio_costs_more_the_more_it_differs(losses, part):
     near = losses(noise() + 0.01 * noise(seed=1), noise(), full())
     far = losses(noise() + 0.5 * noise(seed=1), noise(), full())
@@ -44,8 +44,41 @@ def test_other_audio_costs_more_the_more_it_differs(losses, part):
 def test_only_the_complex_distance_and_the_waveform_hear_the_sign(losses):
     found = losses(-noise(), noise(), full())
     assert found.mel < 1e-5
+    assert found.loudness < 1e-5
     assert found.stft > 0.1
     assert found.waveform > 0.1
+
+
+def test_a_corner_makes_high_phases_cheap_and_low_ones_not():
+    cornered = ReconstructionLoss(
+        LossConfig(
+            mel_windows=(1024,), mel_bands=(40,), stft_windows=(512,), stft_corner_hz=1_000.0
+        ),
+        24_000,
+    )
+    even = ReconstructionLoss(
+        LossConfig(mel_windows=(1024,), mel_bands=(40,), stft_windows=(512,)), 24_000
+    )
+
+    def kept(hertz):
+        flipped = [loss(-tone(hertz), tone(hertz), full(1)).stft for loss in (cornered, even)]
+        return float(flipped[0] / flipped[1])
+
+    assert kept(200) > 0.8
+    assert kept(1_000) == pytest.approx(0.5, abs=0.1)
+    assert kept(4_000) < 0.1
+
+
+def test_quiet_bands_count_less_in_loudness(losses):
+    loud, quiet = noise(), 0.01 * noise()
+    ratios = []
+    for part in ("mel", "loudness"):
+        of_loud, of_quiet = (
+            getattr(losses(0.5 * audio, audio, full()), part) for audio in (loud, quiet)
+        )
+        ratios.append(float(of_quiet / of_loud))
+    assert ratios[0] == pytest.approx(1, abs=0.05)
+    assert ratios[1] < 0.5
 
 
 def test_what_lies_above_the_bandwidth_is_ignored(losses):

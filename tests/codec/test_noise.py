@@ -1,0 +1,78 @@
+"""Shaped noise: level by band, one loop for all, exact in a stream."""
+
+import pytest
+import torch
+
+from sotto.codec.errors import ConfigError
+from sotto.codec.noise import ShapedNoise
+from sotto.codec.spectral import OverlapAddISTFT, energy, mel_interpolation
+
+FRAME, BANDS = 480, 12
+
+
+@pytest.fixture
+def noise():
+    module = ShapedNoise(BANDS, BANDS, FRAME, 12_000.0).eval().requires_grad_(False)
+    module.level.weight.copy_(torch.eye(BANDS))  # features are the levels
+    module.level.bias.zero_()
+    return module
+
+
+def test_bands_share_every_bin_and_turn_back():
+    rows = mel_interpolation(BANDS, FRAME + 1, 12_000.0)
+    assert torch.allclose(rows.sum(0), torch.ones(FRAME + 1), atol=1e-3)
+    assert (rows >= 0).all()
+    assert rows[0, 0] == rows[-1, -1] == 1
+    assert (rows.argmax(0).diff() >= 0).all()
+
+
+@pytest.mark.parametrize("bands", [0, 1, 482])
+def test_impossible_numbers_of_bands_are_refused(bands):
+    with pytest.raises(ConfigError, match="expected 2 to 481"):
+        mel_interpolation(bands, 481, 12_000.0)
+
+
+def test_the_level_is_the_level(noise):
+    levels = torch.full((1, 640, BANDS), -3.0)
+    spectrum, _ = noise(levels, noise.init_state(1))
+    assert energy(spectrum)[..., 1:-1].mean() == pytest.approx(
+        float(torch.tensor(-6.0).exp()), rel=0.05
+    )
+    istft = OverlapAddISTFT(FRAME)
+    audio, _ = istft(spectrum, istft.init_state(1))
+    middle = audio[:, FRAME:].std()
+    assert middle == pytest.approx(2**0.5 * float(torch.tensor(-3.0).exp()), rel=0.05)
+
+
+def test_a_loud_band_is_loud_where_it_stands(noise):
+    levels = torch.full((1, 64, BANDS), -9.0)
+    levels[..., 5] = 0.0
+    spectrum, _ = noise(levels, noise.init_state(1))
+    per_bin = energy(spectrum).mean((0, 1))
+    centre = int(noise.interpolation[5].argmax())
+    assert abs(int(per_bin.argmax()) - centre) < 12
+    assert per_bin[centre] > 1e4 * per_bin[centre * 3]
+
+
+def test_chunks_equal_the_whole_past_the_end_of_the_loop(noise):
+    levels = torch.randn(2, 150, BANDS, generator=torch.Generator().manual_seed(0))
+    whole, _ = noise(levels, noise.init_state(2))
+    state, parts = noise.init_state(2), []
+    for piece in levels.split([1, 70, 3, 64, 12], dim=1):
+        part, state = noise(piece, state)
+        parts.append(part)
+    torch.testing.assert_close(torch.cat(parts, 1), whole)
+
+
+def test_items_of_a_training_batch_hear_different_noise(noise):
+    levels = torch.zeros(2, 8, BANDS)
+    same, _ = noise(levels, noise.init_state(2))
+    assert torch.equal(same[0], same[1])
+    noise.train()
+    different, _ = noise(levels, noise.init_state(2))
+    assert not torch.equal(different[0], different[1])
+
+
+def test_no_level_is_too_high_to_be_finite(noise):
+    spectrum, _ = noise(torch.full((1, 2, BANDS), 1e6), noise.init_state(1))
+    assert spectrum.isfinite().all()
