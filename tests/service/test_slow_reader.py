@@ -56,18 +56,19 @@ def until_held_back(talkers):
 
 
 def test_readers_that_stop_hold_no_memory_and_no_other_stream(tiny_bundle):
-    with running_server(tiny_bundle, max_audio_s=1e6) as server:
-        with SottoClient(server.address) as client:
-            assert client.encode(np.zeros(24_000, np.float32), 24_000).totals.num_frames
-            before = server.resident_mb()
-            talkers = [Talker(server.address) for _ in range(CALLS)]
-            try:
-                until_held_back(talkers)
-                assert all(0 < talker.sent < MESSAGES - 1 for talker in talkers)
-                assert server.resident_mb() - before < MOST_MB
-                chunks = [np.zeros(1920, np.float32)] * 10
-                stream = client.stream_encode(chunks, 24_000)
-                assert sum(packet.codes.shape[2] for packet in stream) == stream.totals.num_frames
-            finally:
-                for talker in talkers:
-                    talker.close()
+    with (
+        running_server(tiny_bundle, max_audio_s=1e6) as server,
+        SottoClient(server.address) as client,
+    ):
+        assert client.encode(np.zeros(24_000, np.float32), 24_000).totals.num_frames
+        before = server.resident_mb()
+        talkers = [Talker(server.address) for _ in range(CALLS)]
+        try:
+            until_held_back(talkers)
+            assert all(0 < talker.sent < MESSAGES - 1 for talker in talkers)
+            assert server.resident_mb() - before < MOST_MB
+            stream = client.stream_encode([np.zeros(1920, np.float32)] * 10, 24_000)
+            assert sum(packet.codes.shape[2] for packet in stream) == stream.totals.num_frames
+        finally:
+            for talker in talkers:
+                talker.close()
