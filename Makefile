@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: setup demo test faults check bench load proto types clean
+.PHONY: setup demo test faults check bench load soak proto types clean
 
 setup: $(VENV)/.dev
 
@@ -50,6 +50,10 @@ bench: $(VENV)/.dev
 # How many live sessions a server carries here, for example: make load ARGS="--sessions 20 --seconds 20"
 load: $(VENV)/.base
 	$(BIN)/python -m sotto.bench.load $(ARGS)
+
+# Callers that come, go and are killed for 15 minutes; shorter: make soak ARGS="--minutes 2"
+soak: $(VENV)/.base
+	$(BIN)/python -m sotto.bench.soak $(ARGS)
 
 proto: $(VENV)/.dev
 	$(BIN)/python -m sotto.proto.generate

@@ -137,7 +137,9 @@ def serve(
     model: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of one step.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Steps at the same time.")] = None,
-    max_sessions: Annotated[int | None, typer.Option(min=1, help="Calls at the same time.")] = None,
+    max_sessions: Annotated[
+        int | None, typer.Option(min=1, help="Live callers at the same time.")
+    ] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate and its chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM key of the certificate.")] = None,
     tls_client_ca: Annotated[Path | None, typer.Option(help="PEM: clients need this CA.")] = None,

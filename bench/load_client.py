@@ -1,27 +1,22 @@
 """Real-time clients in one process: speech through encode, the codes back through decode.
 
-``python -m sotto.bench.load_client CONFIG`` is started by `sotto.bench.load`. Each line on its
-input is a number of sessions to have; after each it reports, as a line of JSON, the delays of one
-step. Messages are handled as bytes, so that clients cost little of the machine they share.
+``python -m sotto.bench.load_client CONFIG`` is started by `sotto.bench.load`. A line on its input is
+``have COUNT`` sessions, ``measure`` a step, or ``finish``: let all hang up. Each is answered by a line
+of JSON.
 """
 
 import asyncio
-import itertools
 import json
 import sys
 import time
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import grpc
 import numpy as np
 
-from sotto.proto.v1 import codec_pb2 as pb
+from .callers import Caller
+from .speech_script import script
 
-from .sample import sample_clip
-
-_SERVICE: Final = "/sotto.v1.SpeechCodec"
-_CODES: Final = 0x12  # tag of field 2, bytes: codes in a response to encode and a request to decode
 BUCKETS: Final = 5000  # milliseconds that delays are told apart up to
 
 
@@ -32,9 +27,11 @@ class ClientConfig:
     Attributes:
         address: HOST:PORT of the server.
         chunks_ms: Chunk lengths that sessions take in turn.
-        step_s: Seconds of one step.
+        step_s: Seconds of one measurement.
         seed: For the places where sessions begin in the clip.
-        settle_s: Seconds before a step counts: sessions are just starting.
+        settle_s: Seconds that sessions have to get going before anything is measured.
+        clip: Audio file of what they say; empty is the sample.
+        keep: Whether callers keep the codes that they get.
     """
 
     address: str
@@ -42,118 +39,78 @@ class ClientConfig:
     step_s: float
     seed: int
     settle_s: float = 2.0
-
-
-class Session:
-    """One duplex stream that never ends by itself."""
-
-    def __init__(self, channel: Any, chunk_ms: int, place: float, delays: "list[float]") -> None:
-        """Stream chunks of the clip from `place`, 0 to 1; append added delays, in s, to `delays`."""
-        speech, rate = sample_clip()
-        pcm = np.roll((speech * 32767).astype("<i2"), -int(place * len(speech)))
-        self._rate, self._step, self._place = rate, rate * chunk_ms // 1000, place
-        whole = len(pcm) // self._step * self._step
-        self._requests = [
-            pb.StreamingEncodeRequest(audio_content=piece.tobytes()).SerializeToString()
-            for piece in pcm[:whole].reshape(-1, self._step)
-        ]
-        self._encode = channel.stream_stream(f"{_SERVICE}/StreamingEncode")()
-        self._decode = channel.stream_stream(f"{_SERVICE}/StreamingDecode")()
-        self._delays = delays
-        self._due: list[float] = []  # when each chunk was to be sent; a few bytes a chunk
-
-    async def run(self) -> None:
-        """Until cancelled, or an error."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for part in (self._send(), self._relay(), self._listen()):
-                    group.create_task(part)
-        finally:
-            self._encode.cancel()
-            self._decode.cancel()
-
-    async def _send(self) -> None:
-        audio = {"encoding": "LINEAR16", "sample_rate_hertz": self._rate}
-        first = pb.StreamingEncodeRequest(streaming_config=audio)
-        await self._encode.write(first.SerializeToString())
-        loop, count = asyncio.get_running_loop(), len(self._requests)
-        period = self._step / self._rate
-        begun = loop.time() + self._place * period
-        for i in itertools.count():
-            due = begun + i * period
-            await asyncio.sleep(due - loop.time())
-            self._due.append(due)
-            await self._encode.write(self._requests[i % count])
-
-    async def _relay(self) -> None:
-        config = pb.StreamingDecodeRequest(streaming_config={"encoding": "LINEAR16"})
-        await self._decode.write(config.SerializeToString())
-        while (response := await self._encode.read()) is not grpc.aio.EOF:
-            if response[0] == _CODES:
-                await self._decode.write(response)
-
-    async def _listen(self) -> None:
-        loop, heard = asyncio.get_running_loop(), 0
-        delay, frame = 480, 480
-        while (message := await self._decode.read()) is not grpc.aio.EOF:
-            response = pb.StreamingDecodeResponse.FromString(message)
-            if response.HasField("config"):
-                delay, frame = response.config.model.delay_samples, response.config.model.frame_size
-                continue
-            heard += response.audio.num_samples
-            needed = -(-(heard + delay) // frame) * frame  # samples that had to be sent for it
-            self._delays.append(loop.time() - self._due[-(-needed // self._step) - 1])
+    clip: str = ""
+    keep: bool = False
 
 
 class Clients:
-    """The sessions of this process."""
+    """The callers of this process."""
 
     def __init__(self, config: ClientConfig) -> None:
         self._config, self._rng = config, np.random.default_rng(config.seed)
-        self._channels = [grpc.aio.insecure_channel(config.address) for _ in range(2)]
-        self._sessions: list[asyncio.Task[None]] = []
-        self._delays: list[float] = []
+        self.callers: list[Caller] = []
 
-    async def step(self, sessions: int) -> dict[str, Any]:
-        """Have that many sessions for a step; give their delays as counts per millisecond."""
-        while len(self._sessions) < sessions:
-            index = len(self._sessions)
-            chunk_ms = self._config.chunks_ms[index % len(self._config.chunks_ms)]
-            channel = self._channels[index % len(self._channels)]
-            session = Session(channel, chunk_ms, float(self._rng.uniform()), self._delays)
-            self._sessions.append(asyncio.create_task(session.run()))
+    async def have(self, sessions: int) -> dict[str, Any]:
+        """Add callers until there are so many, and let them settle."""
+        while len(self.callers) < sessions:
+            chunk_ms = self._config.chunks_ms[len(self.callers) % len(self._config.chunks_ms)]
+            said = script(chunk_ms, self._config.clip)
+            self.callers.append(Caller(said, int(self._rng.integers(1 << 16)), self._config.keep))
+            await self.callers[-1].start(self._config.address)
             await asyncio.sleep(0.02)
         await asyncio.sleep(self._config.settle_s)
-        self._delays.clear()
+        return self._failures()
+
+    async def measure(self) -> dict[str, Any]:
+        """Let a step pass; give the delays as counts per millisecond."""
+        for caller in self.callers:
+            caller.delays.clear()
+        begun, heard_s = time.process_time(), self._heard_s()
         await asyncio.sleep(self._config.step_s)
-        failed = [task for task in self._sessions if task.done()]
-        ms = np.minimum(np.array(self._delays) * 1000, BUCKETS - 1).astype(int)
-        counts = np.bincount(ms, minlength=BUCKETS)
+        used = time.process_time() - begun
+        delays = np.concatenate([caller.delays for caller in self.callers])
+        counts = np.bincount(np.minimum(delays * 1000, BUCKETS - 1).astype(int), minlength=BUCKETS)
         where = np.flatnonzero(counts)
-        return {
-            "failed": len(failed),
-            "why": repr(failed[0].exception()) if failed else "",
+        return self._failures() | {
             "ms": where.tolist(),
             "counts": counts[where].tolist(),
-            "cpu_s": time.process_time(),
+            "heard_s": self._heard_s() - heard_s,
+            "cpu_s": used,
         }
 
-    async def close(self) -> None:
-        """End all sessions."""
-        for task in self._sessions:
-            task.cancel()
-        await asyncio.gather(*self._sessions, return_exceptions=True)
-        for channel in self._channels:
-            await channel.close()
+    async def finish(self) -> dict[str, Any]:
+        """Let every caller hang up politely; tell who could not."""
+        for caller in self.callers:
+            caller.finish()
+        await asyncio.gather(*(caller.done.wait() for caller in self.callers))
+        return self._failures()
+
+    def close(self) -> None:
+        """End all sessions at once."""
+        for caller in self.callers:
+            caller.close()
+
+    def _heard_s(self) -> float:
+        return sum(caller.heard_s for caller in self.callers)
+
+    def _failures(self) -> dict[str, Any]:
+        failed = [caller.failure for caller in self.callers if caller.failure]
+        return {"failed": len(failed), "why": failed[0] if failed else ""}
 
 
 async def _main(config: ClientConfig) -> None:
     clients, loop = Clients(config), asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        report = await clients.step(int(line))
+        match line.split():
+            case ["have", count]:
+                report = await clients.have(int(count))
+            case ["measure"]:
+                report = await clients.measure()
+            case _:
+                report = await clients.finish()
         sys.stdout.write(json.dumps(report) + "\n")
         sys.stdout.flush()
-    await clients.close()
+    clients.close()
 
 
 def argument(config: ClientConfig) -> str:

@@ -1,5 +1,7 @@
 """Codes to packed bits and back, frame by frame, most significant bit first; needs no torch."""
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +13,12 @@ Codes = npt.NDArray[np.int64]
 def bytes_for(num_codes: int, bits_per_code: int) -> int:
     """Bytes that hold `num_codes` codes, the last byte padded with zero bits."""
     return (num_codes * bits_per_code + 7) // 8
+
+
+@cache
+def _weights(bits: int) -> Codes:
+    """int64 [bits], what each bit of a code counts, most significant first."""
+    return 1 << np.arange(bits - 1, -1, -1, dtype=np.int64)
 
 
 def check_range(codes: Codes, codebook_size: int) -> None:
@@ -32,9 +40,8 @@ def pack(codes: Codes, codebook_size: int) -> bytes:
         raise ShapeError(f"codes have shape {codes.shape}; expected [K, T]")
     check_range(codes, codebook_size)
     bits = (codebook_size - 1).bit_length()
-    flat = codes.T.reshape(-1, 1).astype(np.uint32)  # [K, T] -> [T * K, 1], frame by frame
-    shifts = np.arange(bits - 1, -1, -1, dtype=np.uint32)
-    return np.packbits(((flat >> shifts) & 1).astype(np.uint8).reshape(-1)).tobytes()
+    flat = codes.T.reshape(-1, 1)  # [K, T] -> [T * K, 1], frame by frame
+    return np.packbits((flat & _weights(bits)).reshape(-1) != 0).tobytes()
 
 
 def unpack(packed: bytes, num_codebooks: int, num_frames: int, codebook_size: int) -> Codes:
@@ -56,11 +63,10 @@ def unpack(packed: bytes, num_codebooks: int, num_frames: int, codebook_size: in
             f"of {bits} bits need {expected}"
         )
     stream = np.unpackbits(np.frombuffer(packed, np.uint8))
-    if stream[count * bits :].any():
+    if len(stream) > count * bits and stream[count * bits :].any():
         raise BitstreamError("the padding bits after the last code are not zero: damaged packet")
-    weights = 1 << np.arange(bits - 1, -1, -1, dtype=np.int64)
-    flat = stream[: count * bits].reshape(count, bits).astype(np.int64) @ weights
+    flat = stream[: count * bits].reshape(count, bits) @ _weights(bits)
     codes = np.ascontiguousarray(flat.reshape(num_frames, num_codebooks).T)
-    if codes.size and codes.max() >= codebook_size:
+    if codebook_size < 1 << bits and codes.size and codes.max() >= codebook_size:
         raise BitstreamError(f"code {codes.max()} in a book of {codebook_size} entries: damaged")
     return codes

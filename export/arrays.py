@@ -33,17 +33,21 @@ def all_books(codes: npt.NDArray[Any], info: ModelInfo) -> Codes:
         )
     if codes.dtype.kind not in "iu":
         raise CodesError(f"codes are {codes.dtype}; expected integers")
-    if codes.min() < NOT_HEARD or codes.max() >= size:
+    lowest, highest = codes.min(), codes.max()
+    if lowest < NOT_HEARD or highest >= size:
         raise CodesError(
-            f"codes run from {codes.min()} to {codes.max()}; expected 0 to {size - 1}, "
+            f"codes run from {lowest} to {highest}; expected 0 to {size - 1}, "
             f"or {NOT_HEARD} for a book that was not heard"
         )
-    heard = codes >= 0
-    if (heard[:, 1:] & ~heard[:, :-1]).any():
-        raise CodesError("a book is heard without the ones before it; books are a prefix")
-    signed = codes.astype(np.int64, copy=False)  # first: an unsigned type has no -1
-    missing = ((0, 0), (0, K - codes.shape[1]), (0, 0))
-    return np.pad(signed, missing, constant_values=NOT_HEARD)
+    if lowest < 0:
+        heard = codes >= 0
+        if (heard[:, 1:] & ~heard[:, :-1]).any():
+            raise CodesError("a book is heard without the ones before it; books are a prefix")
+    if codes.shape[1] == K:
+        return codes.astype(np.int64, copy=False)
+    books = np.full((len(codes), K, codes.shape[2]), NOT_HEARD, np.int64)
+    books[:, : codes.shape[1]] = codes
+    return books
 
 
 def books_per_stream(

@@ -17,18 +17,27 @@ _RETRY_S: Final = (1.0, 3.0)  # spread, so that those refused together do not co
 class Kind(Enum):
     """What a call takes of the server."""
 
-    STREAM = "stream"
+    ONE_WAY = "one way"  # a stream through one graph: half of what a live caller needs
+    DUPLEX = "duplex"  # a stream through both
     UNARY = "unary"  # a session too, and a message of any size in memory
     QUESTION = "question"  # about models: no session
 
 
+_HALVES: Final = {Kind.ONE_WAY: 1, Kind.DUPLEX: 2, Kind.UNARY: 2, Kind.QUESTION: 0}
+
+
 class Admission:
-    """Counts calls in progress, and refuses those that there is no room for."""
+    """Counts calls in progress, and refuses those that there is no room for.
+
+    A session is a live caller who speaks and listens: a stream that transcodes, or one that encodes
+    and one that decodes, each of which takes half of it.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._kinds: Counter[Kind] = Counter()
-        self._peers: Counter[str] = Counter()
+        self._taken = 0  # half sessions
+        self._peers: Counter[str] = Counter()  # half sessions of each
 
     @contextmanager
     def place(self, kind: Kind, peer: str) -> Iterator[None]:
@@ -38,28 +47,30 @@ class Admission:
             OverloadedError: There is none.
         """
         self._check(kind, peer)
-        self._kinds[kind] += 1
-        if kind is not Kind.QUESTION:
-            self._peers[peer] += 1
+        self._count(kind, peer, 1)
         try:
             yield
         finally:
-            self._kinds[kind] -= 1
-            if kind is not Kind.QUESTION:
-                self._peers[peer] -= 1
-                self._peers += Counter()  # forgets peers that have none
+            self._count(kind, peer, -1)
+            self._peers += Counter()  # forgets peers that have none
+
+    def _count(self, kind: Kind, peer: str, more: int) -> None:
+        self._kinds[kind] += more
+        self._taken += more * _HALVES[kind]
+        self._peers[peer] += more * _HALVES[kind]
 
     def _check(self, kind: Kind, peer: str) -> None:
-        chosen, kinds = self._settings, self._kinds
+        chosen, needed = self._settings, _HALVES[kind]
         if kind is Kind.QUESTION:
-            if kinds[kind] >= MAX_QUESTIONS:
+            if self._kinds[kind] >= MAX_QUESTIONS:
                 raise _full(f"{MAX_QUESTIONS} calls about models are in progress")
             return
-        if kinds[Kind.STREAM] + kinds[Kind.UNARY] >= chosen.max_sessions:
+        if self._taken + needed > 2 * chosen.max_sessions:
             raise _full(f"all {chosen.max_sessions} sessions are taken")
-        if chosen.max_sessions_per_peer and self._peers[peer] >= chosen.max_sessions_per_peer:
-            raise _full(f"this client has {self._peers[peer]} sessions, the most it may have")
-        if kind is Kind.UNARY and kinds[kind] >= chosen.max_unary_calls:
+        most, its_own = chosen.max_sessions_per_peer, self._peers[peer]
+        if most and its_own + needed > 2 * most:
+            raise _full(f"this client has {its_own / 2:g} sessions of {most}, the most it may have")
+        if kind is Kind.UNARY and self._kinds[kind] >= chosen.max_unary_calls:
             raise _full(f"{chosen.max_unary_calls} unary calls are in progress, the most at once")
 
 

@@ -1,14 +1,14 @@
 """One call: its messages in order, its limits, what it has moved."""
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from .errors import IdleError, NotConfiguredError, ProtocolError
+from .deadline import READ, SENT, Deadline
+from .errors import NotConfiguredError, ProtocolError
 from .report import CallObserver
 from .tally import Tally
 from .tracing import trace_context
@@ -34,10 +34,10 @@ class Call:
         context: Any,
         method: str,
         worker: Worker,
-        idle_timeout_s: float,
+        deadline: Deadline,
         observers: Sequence[CallObserver] = (),
     ) -> None:
-        self._context, self._worker, self._idle_timeout_s = context, worker, idle_timeout_s
+        self._context, self._worker, self._deadline = context, worker, deadline
         self.method = method
         self.request_id = secrets.token_hex(8)
         self.client = ""
@@ -71,7 +71,6 @@ class Call:
 
         Raises:
             ProtocolError: One is empty or holds another configuration.
-            IdleError: None came for too long.
         """
         while (message := await self._read()) is not None:
             field = message.WhichOneof("request")
@@ -80,7 +79,7 @@ class Call:
             if field == CONFIG_FIELD:
                 raise ProtocolError(f"{CONFIG_FIELD} came again; it belongs in the first message")
             payload = getattr(message, field)
-            self.tally.received(payload)
+            self.tally.received(field, payload)
             yield field, payload
 
     async def request(self) -> Any:
@@ -88,31 +87,27 @@ class Call:
 
         Raises:
             ProtocolError: There is none.
-            IdleError: It was not there in time.
         """
-        message = await self._in_time(self._context.read(), "sent")
+        message = await self._next()
         if message is grpc.aio.EOF:
             raise ProtocolError("the call ended before its message came")
         return message
 
     async def write(self, message: Any) -> None:
-        """Send a response, as fast as the client reads.
-
-        Raises:
-            IdleError: The client read nothing for too long.
-        """
-        await self._in_time(self._context.write(message), "read")
+        """Send a response, as fast as the client reads; its deadline ends a call that does not."""
+        self._deadline.wait(READ)
+        await self._context.write(message)
+        self._deadline.go_on(READ)
         self.tally.sent(message)
 
     async def _read(self) -> Any:
-        message = await self._in_time(self._context.read(), "sent")
+        message = await self._next()
         if isinstance(message, DecodeError):  # what the gate makes of garbage
             raise message
         return None if message is grpc.aio.EOF else message
 
-    async def _in_time(self, operation: Awaitable[T], did: str) -> T:
-        try:
-            async with asyncio.timeout(self._idle_timeout_s):
-                return await operation
-        except TimeoutError:
-            raise IdleError(f"the client {did} nothing for {self._idle_timeout_s:g} s") from None
+    async def _next(self) -> Any:
+        self._deadline.wait(SENT)
+        message = await self._context.read()
+        self._deadline.go_on(SENT)
+        return message

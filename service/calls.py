@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from time import perf_counter
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from .admission import Admission, Kind
 from .call import Call
+from .deadline import Deadline
 from .errors import (
     REQUEST_ID_KEY,
     DrainingError,
@@ -53,7 +54,7 @@ class Calls:
         self._observers, self._tokens = observers, tokens
         self._admission = Admission(settings)
         self._admitted: dict[Any, Call] = {}
-        self._deadlines: set[asyncio.Timeout] = set()
+        self._deadlines: set[Deadline] = set()
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -67,10 +68,11 @@ class Calls:
 
         Whatever is raised inside becomes its gRPC status, and its report goes to the observers.
         """
-        call = Call(context, method, self._worker, self._settings.idle_timeout_s, self._observers)
+        deadline = Deadline(self._settings.idle_timeout_s)
+        call = Call(context, method, self._worker, deadline, self._observers)
         start, ending = perf_counter(), _Ending()
         try:
-            async with self._place(context, call, kind):
+            async with self._place(context, call, kind, deadline):
                 ending.admitted = True
                 self._tell_opened(call)
                 yield call
@@ -93,7 +95,9 @@ class Calls:
         yield self._admitted[context]
 
     @asynccontextmanager
-    async def _place(self, context: Any, call: Call, kind: Kind) -> AsyncIterator[None]:
+    async def _place(
+        self, context: Any, call: Call, kind: Kind, deadline: Deadline
+    ) -> AsyncIterator[None]:
         metadata = context.invocation_metadata()
         call.client = authenticate(metadata, self._tokens)
         if self._draining:
@@ -104,35 +108,26 @@ class Calls:
         ):
             self._admitted[context] = call
             try:
-                if kind is Kind.QUESTION:
-                    yield
-                else:
-                    async with self._session():
+                async with deadline:
+                    with nullcontext() if kind is Kind.QUESTION else self._session(deadline):
                         yield
             finally:
                 del self._admitted[context]
 
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[None]:
-        deadline = asyncio.timeout(self._settings.max_session_s)
+    @contextmanager
+    def _session(self, deadline: Deadline) -> Iterator[None]:
+        """Count a session, of limited length, that a drain waits for."""
+        longest_s = self._settings.max_session_s
+        over = LimitError(f"the call is over {longest_s:g} s, the limit here")
+        deadline.end_after(longest_s, over)
         self._deadlines.add(deadline)
         self._empty.clear()
         try:
-            async with deadline:
-                yield
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            raise self._reason() from None
+            yield
         finally:
             self._deadlines.discard(deadline)
             if not self._deadlines:
                 self._empty.set()
-
-    def _reason(self) -> Exception:
-        if self._draining:
-            return _draining()
-        return LimitError(f"the call is over {self._settings.max_session_s:g} s, the limit here")
 
     async def _refuse(self, context: Any, call: Call, error: Exception, ending: _Ending) -> None:
         if context.cancelled():
@@ -178,8 +173,7 @@ class Calls:
         except TimeoutError:
             logger.warning("ending %d calls that outlast the grace of %g s", len(self), grace_s)
             for deadline in self._deadlines:
-                if not deadline.expired():
-                    deadline.reschedule(asyncio.get_running_loop().time())
+                deadline.end(_draining())
             await self._empty.wait()
 
 

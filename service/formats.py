@@ -23,10 +23,12 @@ class RawFormat(Enum):
     @property
     def bytes_per_sample(self) -> int:
         """Bytes of one sample of one channel."""
-        return {"LINEAR16": 2, "FLOAT32": 4}.get(self.value, 1)
+        return _WIDTHS.get(self, 1)
 
 
-_FULL_SCALE: Final = 32768.0
+_WIDTHS: Final = {RawFormat.LINEAR16: 2, RawFormat.FLOAT32: 4}
+_FULL_SCALE: Final = np.float32(32768.0)
+_STEP: Final = 1 / _FULL_SCALE  # a power of two: multiplying by it is exact
 
 
 def num_samples(payload: bytes, raw: RawFormat, channels: int) -> int:
@@ -58,10 +60,10 @@ def decode_samples(payload: bytes | memoryview, raw: RawFormat, channels: int) -
         if not np.isfinite(audio).all():
             raise AudioError("FLOAT32 audio holds NaN or infinity; expected numbers in [-1, 1]")
     elif raw is RawFormat.LINEAR16:
-        audio = np.frombuffer(payload, "<i2").astype(np.float32) / np.float32(_FULL_SCALE)
+        audio = np.frombuffer(payload, "<i2") * _STEP
     else:
         table = mulaw_table() if raw is RawFormat.MULAW else alaw_table()
-        audio = table[np.frombuffer(payload, np.uint8)].astype(np.float32) / np.float32(_FULL_SCALE)
+        audio = table[np.frombuffer(payload, np.uint8)] * _STEP
     return audio.reshape(-1, channels)
 
 
@@ -69,11 +71,14 @@ def encode_samples(audio: Audio, raw: RawFormat) -> bytes:
     """Turn audio float32 [S, C] into interleaved bytes; integers clip at full scale."""
     if raw is RawFormat.FLOAT32:
         return np.ascontiguousarray(audio, "<f4").tobytes()
-    scaled = np.clip(np.rint(audio * _FULL_SCALE), -32768, 32767).astype("<i2")
+    scaled = audio * _FULL_SCALE
+    np.rint(scaled, out=scaled)
+    np.minimum(np.maximum(scaled, -32768, out=scaled), 32767, out=scaled)
+    samples = np.ascontiguousarray(scaled).astype("<i2")
     if raw is RawFormat.LINEAR16:
-        return np.ascontiguousarray(scaled).tobytes()
+        return samples.tobytes()
     table = _mulaw_of() if raw is RawFormat.MULAW else _alaw_of()
-    return table[np.ascontiguousarray(scaled).view(np.uint16)].tobytes()
+    return table[samples.view(np.uint16)].tobytes()
 
 
 @cache

@@ -13,6 +13,7 @@ from .peers import authenticate
 from .tokens import Tokens
 
 _QUESTIONS: Final = {"ListModels", "GetModel"}
+_BOTH_WAYS: Final = "StreamingTranscode"
 _OPEN_TO_ALL: Final = "/grpc.health.v1.Health/"
 
 
@@ -44,9 +45,10 @@ class Gate(grpc.aio.ServerInterceptor):
         calls, parse = self._calls, _parse_or_error(handler.request_deserializer)
         if handler.request_streaming:
             serve = handler.stream_stream
+            ways = Kind.DUPLEX if method == _BOTH_WAYS else Kind.ONE_WAY
 
             async def stream(requests: Any, context: Any) -> None:
-                async with calls.admit(context, method, Kind.STREAM):
+                async with calls.admit(context, method, ways):
                     await serve(requests, context)
 
             return grpc.stream_stream_rpc_method_handler(stream, parse, handler.response_serializer)

@@ -11,6 +11,8 @@ from sotto.codec.packing import bytes_for, check_range, pack, unpack
 from sotto.export.runtime import NOT_HEARD
 from sotto.proto.v1 import codec_pb2 as pb
 
+from .rows import joined, stacked
+
 Codes = npt.NDArray[np.int64]
 
 
@@ -89,7 +91,7 @@ def packet_codes(
     """
     frames = max(1, packet.num_frames)
     parts = packet_pieces(packet, info, num_codebooks, channels, packed, -(-frames // 8) * 8)
-    return np.concatenate(list(parts), axis=2)
+    return joined(list(parts))
 
 
 def packet_pieces(
@@ -146,7 +148,7 @@ def _pieces(
             pieces = [
                 _frames(c.values[first : first + count], K, codebook_size) for c in packet.channels
             ]
-        yield np.stack(pieces)
+        yield stacked(pieces)
 
 
 def _check_length(channel: pb.ChannelCodes, count: int, bits: int) -> None:

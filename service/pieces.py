@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-import numpy as np
-
 from sotto.codec.errors import CodecError
 from sotto.proto.v1 import codec_pb2 as pb
 
@@ -12,6 +10,7 @@ from .errors import ProtocolError
 from .formats import Audio, RawFormat, decode_samples, num_samples
 from .messages import Codes, packet_pieces
 from .plans import AudioFormat, DecodePlan
+from .rows import joined
 
 UNARY_S: Final = 2  # seconds of a piece of a recording: one block of a step
 
@@ -68,12 +67,12 @@ def joined_codes(
                 next_frame += codes.shape[2]
                 full = sum(c.shape[2] for c in waiting) >= plan.codec.info.frame_rate
                 if waiting and (full or codes.shape[1] != waiting[0].shape[1]):
-                    yield np.concatenate(waiting, axis=2)
+                    yield joined(waiting)
                     waiting = []
                 waiting.append(codes)
     except CodecError:
         if waiting:
-            yield np.concatenate(waiting, axis=2)
+            yield joined(waiting)
         raise
     if waiting:
-        yield np.concatenate(waiting, axis=2)
+        yield joined(waiting)

@@ -20,6 +20,7 @@ from .engine import Engine
 from .gate import Gate
 from .health_port import HealthPort
 from .logs import LogWriter
+from .loop import new_event_loop
 from .metrics import Metrics, MetricsPort
 from .models import Models
 from .print_config import unknown_variables
@@ -86,7 +87,7 @@ class Server:
         self._server = grpc.aio.server(
             interceptors=[Gate(SERVICE, self._calls, self._tokens)],
             options=_options(settings),
-            maximum_concurrent_rpcs=settings.max_sessions + SPARE_CALLS,
+            maximum_concurrent_rpcs=2 * settings.max_sessions + SPARE_CALLS,
         )
         servicer = SpeechCodecServicer(
             self._models, settings, self._calls, self._engine, self._sealer
@@ -208,4 +209,5 @@ def run(
     log: LogWriter | None = None,
 ) -> None:
     """Serve from a plain program, as `serve`; returns after a clean drain."""
-    asyncio.run(serve(settings or load_settings(), on_ready, log))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(settings or load_settings(), on_ready, log))

@@ -21,11 +21,11 @@ from .engine import Engine
 from .errors import LimitError
 from .formats import Audio
 from .plans import DecodePlan, EncodePlan
+from .rows import joined, stacked
 from .scheduler import Lane
 
 Codes = npt.NDArray[np.int64]
 T = TypeVar("T")
-Row = npt.NDArray[Any]
 _SHORT: Final = 8192  # samples whose resampling is cheaper than the way to another thread
 
 
@@ -112,20 +112,20 @@ class EncodeSession(_Session):
         if self._plan.mix_down:
             audio = audio.mean(axis=1, keepdims=True, dtype=np.float32)
         rows = zip(np.ascontiguousarray(audio.T), self.resamplers, self.framings, strict=True)
-        return _rows([framing.push(filter_.push(row)) for row, filter_, framing in rows])
+        return stacked([framing.push(filter_.push(row)) for row, filter_, framing in rows])
 
     def _last_frames(self) -> Audio:
         tails = []
         for resampler, framing in zip(self.resamplers, self.framings, strict=True):
             full = framing.push(resampler.flush())
             tails.append(np.concatenate([full, framing.flush()]))
-        return _rows(tails)
+        return stacked(tails)
 
     async def _encode(self, audio: Audio) -> Codes:
         frames, books = audio.shape[1] // self._info.frame_size, self.num_codebooks
         parts = await self.lane.run(audio[:, None], frames, books)
         heard = [part[:, :books] for part in parts]
-        codes = _joined(heard) if heard else np.zeros((len(audio), books, 0), np.int64)
+        codes = joined(heard) if heard else np.zeros((len(audio), books, 0), np.int64)
         self.num_frames += frames
         self.num_codes += codes.size
         return codes
@@ -162,11 +162,11 @@ class DecodeSession(_Session):
         frames = codes.shape[2]
         if (self.num_frames + frames) / self._info.frame_rate > self._max_audio_s:
             raise LimitError(f"the codes are over {self._max_audio_s:g} s, this server's limit")
-        books = _rows([f.push(c) for f, c in zip(self.framings, codes, strict=True)])
+        books = stacked([f.push(c) for f, c in zip(self.framings, codes, strict=True)])
         self.num_frames += frames
         self.num_codes += codes.size
         parts = await self.lane.run(books, frames, books.shape[1])
-        audio = _joined(parts)[:, 0] if parts else np.zeros((len(codes), 0), np.float32)
+        audio = joined(parts)[:, 0] if parts else np.zeros((len(codes), 0), np.float32)
         return await self._do(audio.size, self._heard, audio)
 
     async def flush(self) -> Audio:
@@ -201,7 +201,7 @@ class DecodeSession(_Session):
             )
 
     def _take(self, channels: Sequence[Audio]) -> Audio:
-        audio = _rows(channels).T
+        audio = stacked(channels).T
         if self._wanted is not None:
             audio = audio[: max(0, self._wanted - self.num_samples)]
         self.num_samples += len(audio)
@@ -246,13 +246,3 @@ class TranscodeSession:
         codes = await self.encoder.flush()
         self.decoder.expect(rescale(self.encoder.num_samples, sent_rate, heard_rate))
         return codes, np.concatenate([await self.decoder.push(codes), await self.decoder.flush()])
-
-
-def _rows(channels: Sequence[Row]) -> Row:
-    """One row per channel; most calls have one, which needs no copy."""
-    return channels[0][np.newaxis] if len(channels) == 1 else np.stack(channels)
-
-
-def _joined(parts: Sequence[Row]) -> Row:
-    """Blocks one after the other; most jobs are one."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)

@@ -45,7 +45,8 @@ class Settings(BaseSettings):
         resume_key_file: File of at least 32 secret bytes, shared by all servers that shall resume
             each other's streams; without it a server resumes only its own.
         max_message_bytes: Largest message in either direction.
-        max_sessions: Coding calls, streams and unary together, in progress at once.
+        max_sessions: Live callers at once, who speak and listen: a stream that transcodes is one,
+            one that encodes or decodes half of one, and a unary call that codes counts as one.
         max_sessions_per_peer: Those of one client: a token, a client certificate or an IP
             address; 0 is no limit of its own.
         max_unary_calls: Those that are unary, each of which may hold a message of the largest size.
@@ -75,10 +76,10 @@ class Settings(BaseSettings):
     address: str = "127.0.0.1:50551"
     models: Annotated[tuple[str, ...], NoDecode, Field(min_length=1)] = ("speech-24khz",)
     threads: Count = 1
-    workers: Count = Field(default_factory=lambda: os.cpu_count() or 1)
+    workers: Count = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2))
     provider: Literal["cpu", "cuda"] = "cpu"
     max_batch: Count = 64
-    max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
+    max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 10.0
     max_queued_s: Seconds = 30.0
     resume_key_file: Path | None = None
     max_message_bytes: Annotated[int, Field(ge=4096, le=1 << 30)] = 16 << 20

@@ -34,11 +34,11 @@ class Tally:
         if isinstance(source, pb.EncodeConfig):
             self._bytes_per_s = _bytes_per_s(source)
 
-    def received(self, payload: Any) -> None:
-        """A later message of a stream: bytes of audio, or a packet."""
-        if isinstance(payload, bytes) and self._bytes_per_s:
+    def received(self, field: str, payload: Any) -> None:
+        """A later message of a stream: the field that is set, and what is in it."""
+        if field == "audio_content" and self._bytes_per_s:
             self._audio_in(len(payload) / self._bytes_per_s)
-        elif isinstance(payload, pb.CodesPacket):
+        elif field == "codes":
             self.frames += max(0, payload.num_frames)
 
     def sent(self, message: Any) -> None:

@@ -1,13 +1,32 @@
-"""The load test's clients are real: they send speech, relay codes, and measure what comes back."""
+"""The load test's callers are real: they speak, relay codes, measure, and get the right codes."""
 
+import asyncio
 import json
+from contextlib import asynccontextmanager
 
+import numpy as np
+import pytest
+
+from sotto.bench.callers import Caller
 from sotto.bench.load_client import BUCKETS, ClientConfig, Clients, argument
+from sotto.bench.load_ramp import Ramp, Step
+from sotto.bench.load_report import cpu_ratio
+from sotto.bench.speech_script import script
 from sotto.export.runtime import Codec
 from sotto.proto.v1 import codec_pb2 as pb
 from sotto.service.models import Models
 from sotto.service.server import Server
 from sotto.service.settings import Settings
+
+
+@asynccontextmanager
+async def serving(codec: Codec, **settings):
+    server = Server(Settings(address="127.0.0.1:0", workers=1, **settings), Models([codec]))
+    port = await server.start()
+    try:
+        yield server, f"127.0.0.1:{port}"
+    finally:
+        await server.stop(0)
 
 
 def test_codes_of_an_encoding_are_on_the_wire_what_a_decoding_takes():
@@ -24,15 +43,54 @@ def test_the_configuration_survives_the_command_line():
 
 
 async def test_sessions_get_their_audio_back_and_measure_the_delay(tiny_codec: Codec):
-    server = Server(Settings(address="127.0.0.1:0", workers=1), Models([tiny_codec]))
-    port = await server.start()
-    clients = Clients(ClientConfig(f"127.0.0.1:{port}", (20, 80), 0.5, 0, settle_s=0.3))
-    try:
-        report = await clients.step(2)
-        assert server.sessions == 4, report["why"]  # encode and decode of both
-    finally:
-        await clients.close()
-        await server.stop(0)
-    assert report["failed"] == 0, report["why"]
-    assert sum(report["counts"]) > 0
-    assert 0 <= report["ms"][0] <= report["ms"][-1] < BUCKETS
+    async with serving(tiny_codec) as (server, address):
+        clients = Clients(ClientConfig(address, (20, 80), 0.5, 0, settle_s=0.3))
+        assert await clients.have(2) == {"failed": 0, "why": ""}
+        assert server.sessions == 4  # encode and decode of both
+        report = await clients.measure()
+        assert report["failed"] == 0, report["why"]
+        assert sum(report["counts"]) > 0
+        assert report["heard_s"] > 0
+        assert 0 <= report["ms"][0] <= report["ms"][-1] < BUCKETS
+        assert await clients.finish() == {"failed": 0, "why": ""}
+        clients.close()
+
+
+async def test_twenty_callers_at_once_all_complete_with_the_codes_of_the_library():
+    codec = Codec.load()
+    async with serving(codec, max_sessions=20) as (server, address):
+        clients = Clients(ClientConfig(address, (20, 40, 80), 1.0, 0, settle_s=0.5, keep=True))
+        assert await clients.have(20) == {"failed": 0, "why": ""}
+        assert await clients.finish() == {"failed": 0, "why": ""}
+        while server.sessions:
+            await asyncio.sleep(0.01)
+    for caller in clients.callers:
+        said = caller.audio()
+        assert np.array_equal(caller.codes(codec.info), codec.encode(said[None, None])[0])
+        assert round(caller.heard_s * codec.info.sample_rate) >= len(said)
+
+
+async def test_a_caller_that_is_refused_says_why(tiny_codec: Codec):
+    async with serving(tiny_codec, max_sessions=1) as (server, address):
+        callers = [Caller(script(20), place) for place in range(2)]
+        for caller in callers:
+            await caller.start(address)
+            while server.sessions < 2 and not caller.failure:
+                await asyncio.sleep(0.01)
+        await callers[1].done.wait()
+        assert "sessions are taken" in callers[1].failure
+        assert callers[0].failure == ""
+        callers[0].finish()
+        await callers[0].done.wait()
+        assert callers[0].failure == ""
+
+
+def step(sessions: int, server_ms_per_s: float) -> Step:
+    return Step(sessions, 1, 2, 3, 1, 1.0, 0, "", 0.5, 0.1, server_ms_per_s, 100)
+
+
+def test_the_ratio_is_of_the_largest_step_that_both_were_given():
+    batched = Ramp({}, 40, 0, tuple(step(n, c) for n, c in ((20, 40.0), (30, 30.0), (40, 25.0))))
+    unbatched = Ramp({}, 20, 0, tuple(step(n, c) for n, c in ((20, 80.0), (30, 90.0))))
+    assert cpu_ratio(batched, unbatched) == pytest.approx(3.0)
+    assert cpu_ratio(batched, Ramp({}, 0, 0, (step(10, 80.0),))) is None

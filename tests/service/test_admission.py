@@ -21,6 +21,7 @@ from .waiting import until
 
 pytestmark = pytest.mark.faults
 AUDIO = np.zeros(4800, np.float32)
+CODES = np.zeros((1, 1, 8), np.int64)
 
 
 def client_of(server, **options):
@@ -33,7 +34,7 @@ def speaking(client):
             yield AUDIO[:480]
             time.sleep(0.01)
 
-    return client.stream_encode(chunks(), 24_000)
+    return client.stream_transcode(chunks(), 24_000)
 
 
 def full(match, call):
@@ -45,11 +46,30 @@ def full(match, call):
 
 def test_a_full_server_says_when_to_come_back_and_the_streams_inside_go_on(serving):
     with serving(max_sessions=1) as server, client_of(server) as client, speaking(client) as inside:
-        before = next(inside).first_frame
+        next(inside)
         for _ in range(20):
             full("all 1 sessions are taken", lambda: client.encode(AUDIO, 24_000))
         full("all 1 sessions are taken", lambda: list(client.stream_encode([AUDIO], 24_000)))
-        assert next(inside).first_frame > before
+        assert next(inside).shape[1] > 0
+
+
+def test_a_caller_who_speaks_and_listens_takes_one_session_in_one_call_or_in_two(serving):
+    def speech():
+        while True:
+            yield AUDIO[:480]
+            time.sleep(0.01)
+
+    with serving(max_sessions=2) as server, client_of(server) as client, speaking(client) as both:
+        next(both)
+        with client.stream_encode(speech(), 24_000) as one, client.stream_encode(speech(), 24_000):
+            assert next(one).first_frame == 0
+            full("all 2 sessions", lambda: list(client.stream_decode([CODES])))
+        until(lambda: server.sessions == 1)
+        with client.stream_encode(speech(), 24_000) as one:
+            next(one)
+            assert list(client.stream_decode([CODES]))
+            full("all 2 sessions", lambda: list(client.stream_transcode([AUDIO], 24_000)))
+            full("all 2 sessions", lambda: client.encode(AUDIO, 24_000))
 
 
 def test_any_client_can_read_the_retry_info(serving):
@@ -77,7 +97,7 @@ def test_one_client_cannot_take_all_sessions(serving, tmp_path):
             speaking(client) as inside,
         ):
             next(inside)
-            full("this client has 1 sessions", lambda: client.encode(AUDIO, 24_000))
+            full("this client has 1 sessions of 1", lambda: client.encode(AUDIO, 24_000))
             assert other.encode(AUDIO, 24_000).totals.num_samples == 4800
         until(lambda: server.sessions == 0)
         with client_of(server, token=alice) as client:
@@ -92,7 +112,7 @@ def test_without_tokens_an_address_is_a_client(serving):
         speaking(one) as inside,
     ):
         next(inside)
-        full("this client has 1 sessions", lambda: two.encode(AUDIO, 24_000))
+        full("this client has 1 sessions of 1", lambda: two.encode(AUDIO, 24_000))
 
 
 def slow(channel, method, stop):

@@ -61,6 +61,7 @@ def joined(packets):
     return frames
 
 
+@pytest.mark.faults
 def test_a_killed_server_changes_nothing_for_the_plain_client(serving, key, tiny_bundle, speech):
     with serving(resume_key_file=key) as other, process(tiny_bundle, key) as (victim, port):
         with SottoClient(f"127.0.0.1:{other.port}") as client:
@@ -76,6 +77,7 @@ def test_a_killed_server_changes_nothing_for_the_plain_client(serving, key, tiny
     assert stream.totals.num_samples == speech.shape[1]
 
 
+@pytest.mark.faults
 async def test_a_killed_server_changes_nothing_for_the_async_client(
     serving, key, tiny_bundle, speech
 ):

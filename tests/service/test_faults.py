@@ -166,3 +166,19 @@ def test_a_full_disk_for_the_log_breaks_neither_a_stream_nor_the_stop(tiny_bundl
             assert process.wait(60) == 0
         finally:
             process.kill()
+
+
+def test_the_wrong_model_is_refused_in_every_stream_and_the_right_one_served(serving, tiny_codec):
+    other = "f" * 64
+    codes = np.zeros((1, 1, 8), np.int64)
+    with serving() as server, SottoClient(f"127.0.0.1:{server.port}") as client:
+        for wrong, match in (({"model": "nobody"}, "NOT_FOUND"), ({"identity": other}, "INVALID")):
+            for call in (
+                lambda wrong=wrong: client.stream_encode([CHUNK], 24_000, **wrong),
+                lambda wrong=wrong: client.stream_decode([codes], **wrong),
+                lambda wrong=wrong: client.stream_transcode([CHUNK], 24_000, **wrong),
+            ):
+                with pytest.raises(RemoteError, match=match):
+                    list(call())
+        right = {"model": tiny_codec.info.name, "identity": tiny_codec.info.identity}
+        assert list(client.stream_encode([CHUNK], 24_000, **right))

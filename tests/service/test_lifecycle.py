@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 
 from sotto.codec.errors import ConfigError
 from sotto.service.client import RemoteError, SottoClient
+from sotto.service.loop import new_event_loop
 from sotto.service.models import Models
 from sotto.service.server import SERVICE, Server
 from sotto.service.settings import Settings
@@ -142,3 +143,11 @@ def test_the_client_needs_neither_torch_nor_onnxruntime():
     code = "import sys, sotto.service.client; print({'torch', 'onnxruntime'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_server_runs_on_the_faster_loop():
+    loop = new_event_loop()
+    try:
+        assert type(loop).__module__.partition(".")[0] == "uvloop"
+    finally:
+        loop.close()

@@ -58,12 +58,14 @@ def test_tls_carries_unary_calls_and_streams(serving, authority, pair):
         unavailable(server, credentials=tls())  # an authority that nobody told of
 
 
+@pytest.mark.faults
 def test_an_expired_server_certificate_is_not_accepted(serving, authority):
     expired = authority.issue("expired", -timedelta(days=1))
     with serving(**secure(expired)) as server:
         unavailable(server, credentials=tls(authority.ca))
 
 
+@pytest.mark.faults
 def test_mutual_tls_asks_for_a_client_certificate_of_its_authority(
     serving, authority, pair, tmp_path
 ):
@@ -145,6 +147,7 @@ def refused(server, details, **options):
             assert caught.value.request_id
 
 
+@pytest.mark.faults
 async def test_a_token_opens_every_call_and_nothing_else_does(serving, tokens):
     path, token = tokens
     with serving(tokens=path) as server:
