@@ -8,8 +8,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from .config import FROZEN, Positive
+from .config import FROZEN, ComponentConfig, Positive
 from .layers import ConvNeXtStack, at_least_float32
+from .networks.bottleneck import bottleneck
 from .noise import ShapedNoise
 from .registry import Registry
 from .spectral import OverlapAddISTFT, expand
@@ -46,7 +47,8 @@ class ISTFTDecoder(Decoder):
     class Config:
         """Width, depth and expansion of the stack; `power` of the spectral compression.
 
-        `noise_bands` adds noise shaped in so many mel bands; 0 leaves it out.
+        `noise_bands` adds noise shaped in so many mel bands; 0 leaves it out. `context` is a
+        network before the stack, such as a transformer; None leaves it out.
         """
 
         dim: Positive = 320
@@ -55,6 +57,7 @@ class ISTFTDecoder(Decoder):
         kernel_size: Annotated[int, Field(ge=2)] = 7
         power: Annotated[float, Field(gt=0, le=1)] = 0.3
         noise_bands: Annotated[int, Field(ge=0)] = 0
+        context: ComponentConfig | None = None
 
     def __init__(
         self,
@@ -71,6 +74,7 @@ class ISTFTDecoder(Decoder):
         self.project_in = nn.Linear(latent_dim, config.dim)
         self.depth = nn.Embedding(num_codebooks + 1, config.dim)
         self.norm_in = nn.LayerNorm(config.dim)
+        self.context = bottleneck(config.context, config.dim)
         self.stack = ConvNeXtStack(
             config.dim, config.num_blocks, config.expansion, config.kernel_size
         )
@@ -89,7 +93,10 @@ class ISTFTDecoder(Decoder):
 
     def init_state(self, batch_size: int) -> State:
         """Zeros for every block, the overlap and the noise."""
-        state: State = {"stack": self.stack.init_state(batch_size)}
+        state: State = {}
+        if self.context is not None:
+            state["context"] = self.context.init_state(batch_size)
+        state["stack"] = self.stack.init_state(batch_size)
         if self.noise is not None:
             state["noise"] = self.noise.init_state(batch_size)
         state["istft"] = self.istft.init_state(batch_size)
@@ -98,9 +105,11 @@ class ISTFTDecoder(Decoder):
     def forward(self, x: Tensor, depth: Tensor, state: State) -> tuple[Tensor, State]:
         """Latents [B, T, D], depth int64 [B, T] and state to audio [B, T * frame_size]."""
         hidden = self.norm_in(self.project_in(x) + self.depth(depth))
-        hidden, stack = self.stack(hidden, branch(state, "stack"))
+        after: State = {}
+        if self.context is not None:
+            hidden, after["context"] = self.context(hidden, branch(state, "context"))
+        hidden, after["stack"] = self.stack(hidden, branch(state, "stack"))
         spectrum = self.head(hidden)  # not normalised: loudness stays linear
-        after: State = {"stack": stack}
         with torch.autocast(x.device.type, enabled=False):
             spectrum = expand(at_least_float32(spectrum), self.power)
             if self.noise is not None:
