@@ -22,7 +22,7 @@ class Reconstruction:
         audio: float32 [B, 1, S], `delay_samples` later than the input.
         codes: int64 [B, K, T], or None without quantizer.
         commitment: Scalar loss for the encoder.
-        codebook: Scalar loss for the codebooks.
+        codebook: Scalar loss for the codebooks, with what the quantizer adds of its own.
     """
 
     audio: Tensor
@@ -145,6 +145,8 @@ class CodecModel(nn.Module):
             quantized = self.quantizer(latents, depth)
             latents, codes = quantized.latents, quantized.codes
             commitment, codebook = quantized.commitment, quantized.codebook
+            if quantized.auxiliary is not None:
+                codebook = codebook + quantized.auxiliary
         per_frame = depth[:, None].expand(-1, latents.shape[1])
         decoded, _ = self.decoder(latents, per_frame, self.decoder.init_state(B))
         return Reconstruction(decoded[:, None], codes, commitment, codebook)

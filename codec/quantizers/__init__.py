@@ -1,6 +1,19 @@
 """Quantizers, one per file; importing this package registers all of them."""
 
-from . import fsq, group_residual, residual
+from . import (
+    affine,
+    cvq,
+    fsq,
+    fvq,
+    group_residual,
+    gumbel,
+    ibq,
+    optvq,
+    residual,
+    simvq,
+    vqgan_lc,
+    wasserstein,
+)
 from .base import NOT_HEARD, QUANTIZERS, Quantized, Quantizer
 
 __all__ = [
@@ -8,7 +21,16 @@ __all__ = [
     "QUANTIZERS",
     "Quantized",
     "Quantizer",
+    "affine",
+    "cvq",
     "fsq",
+    "fvq",
     "group_residual",
+    "gumbel",
+    "ibq",
+    "optvq",
     "residual",
+    "simvq",
+    "vqgan_lc",
+    "wasserstein",
 ]

@@ -12,7 +12,7 @@ from ..config import FROZEN
 from ..errors import ConfigError
 from ..layers import at_least_float32
 from .base import NOT_HEARD, QUANTIZERS, Quantized, Quantizer, sum_of_books, usable
-from .beam import beam_search
+from .beam import search_books
 from .projection import Projection
 
 
@@ -87,16 +87,10 @@ class FSQ(Quantizer):
         Raises:
             ConfigError: `beam_size` is not from 1 to `codebook_size`.
         """
-        if not 1 <= beam_size <= self.codebook_size:
-            raise ConfigError(f"beam_size={beam_size}; expected 1 to {self.codebook_size}")
         if beam_size == 1:
             return super().search(latents, depth, 1)
-        B, T = latents.shape[:2]
-        each = depth[:, None].expand(B, T).reshape(B * T)
         with torch.autocast(latents.device.type, enabled=False):
-            vectors = self._bound(latents).flatten(0, 1)
-            codes = beam_search(vectors, list(self._books()), each, beam_size)
-        return codes.reshape(B, T, -1).transpose(1, 2)
+            return search_books(self._bound(latents), list(self._books()), depth, beam_size)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes int64 [B, k, T] to latents [B, T, D]."""
