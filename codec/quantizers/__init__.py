@@ -1,36 +1,11 @@
 """Quantizers, one per file; importing this package registers all of them."""
 
-from . import (
-    affine,
-    cvq,
-    fsq,
-    fvq,
-    group_residual,
-    gumbel,
-    ibq,
-    optvq,
-    residual,
-    simvq,
-    vqgan_lc,
-    wasserstein,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from .base import NOT_HEARD, QUANTIZERS, Quantized, Quantizer
 
-__all__ = [
-    "NOT_HEARD",
-    "QUANTIZERS",
-    "Quantized",
-    "Quantizer",
-    "affine",
-    "cvq",
-    "fsq",
-    "fvq",
-    "group_residual",
-    "gumbel",
-    "ibq",
-    "optvq",
-    "residual",
-    "simvq",
-    "vqgan_lc",
-    "wasserstein",
-]
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["NOT_HEARD", "QUANTIZERS", "Quantized", "Quantizer"]
