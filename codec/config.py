@@ -5,7 +5,7 @@ from dataclasses import fields
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .errors import ConfigError
@@ -69,6 +69,14 @@ class ComponentConfig:
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+# A part without options may be given as its name alone.
+Part = Annotated[ComponentConfig, BeforeValidator(_named)]
 
 
 @dataclass(frozen=True, config=FROZEN)

@@ -22,7 +22,7 @@ class Reconstruction:
         latents: [B, T, D], as the encoder gave them.
         codes: int64 [B, K, T], or None without quantizer.
         commitment: Scalar loss for the encoder.
-        codebook: Scalar loss for the codebooks.
+        codebook: Scalar loss for the codebooks, with what the quantizer adds of its own.
     """
 
     audio: Tensor
@@ -154,6 +154,8 @@ class CodecModel(nn.Module):
             quantized = self.quantizer(latents, depth)
             latents, codes = quantized.latents, quantized.codes
             commitment, codebook = quantized.commitment, quantized.codebook
+            if quantized.auxiliary is not None:
+                codebook = codebook + quantized.auxiliary
         per_frame = depth[:, None].expand(-1, latents.shape[1])
         if arrived is not None:
             latents, per_frame = latents * arrived[..., None], per_frame * arrived

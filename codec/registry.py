@@ -45,7 +45,8 @@ class Registry(Generic[T]):
         """Build the class registered under `name`.
 
         Raises:
-            ConfigError: Unknown name or option; the message lists what exists.
+            ConfigError: Unknown name or option, and the message lists what exists; or the class
+                does not take these options.
         """
         if name not in self._classes:
             near = get_close_matches(name, self._classes, 1)
@@ -55,5 +56,8 @@ class Registry(Generic[T]):
             )
         cls = self._classes[name]
         config = build(cls.Config, options or {}, where=f"{self.family} '{name}'")
-        created: T = cls(config, **context)
+        try:
+            created: T = cls(config, **context)
+        except ConfigError as error:
+            raise ConfigError(f"{self.family} '{name}': {error}") from error
         return created

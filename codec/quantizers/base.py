@@ -14,7 +14,7 @@ from ..layers import at_least_float32
 from ..registry import Registry
 
 NOT_HEARD = -1  # in codes: this book was not sent for this frame
-GradientEstimator = Literal["straight_through", "rotation"]
+GradientEstimator = Literal["straight_through", "rotation", "assignment"]
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,14 @@ class Quantized:
         commitment: Scalar; pulls the encoder towards the codebooks.
         codebook: Scalar; pulls the codebooks towards the encoder; zero where they learn by
             moving averages.
+        auxiliary: Scalar, weighted: what a method adds of its own, such as an entropy; or None.
     """
 
     latents: Tensor
     codes: Tensor
     commitment: Tensor
     codebook: Tensor
+    auxiliary: Tensor | None = None
 
 
 class Quantizer(nn.Module, ABC):
@@ -99,19 +101,31 @@ class Quantizer(nn.Module, ABC):
 QUANTIZERS: Registry[Quantizer] = Registry("quantizer")
 
 
+def check_sizes(num_codebooks: int, codebook_size: int) -> None:
+    """Raise ConfigError for fewer than one book, or books that could hold no information."""
+    if num_codebooks < 1 or codebook_size < 2:
+        raise ConfigError(
+            f"num_codebooks={num_codebooks} of codebook_size={codebook_size}; expected at least "
+            "1 book of 2 entries"
+        )
+
+
 def pass_gradient(latents: Tensor, quantized: Tensor, how: GradientEstimator) -> Tensor:
     """The value of `quantized`, differentiable with respect to `latents`.
 
     ``straight_through`` copies the gradient (https://arxiv.org/abs/1308.3432); ``rotation`` sends
     it back through the rotation and scaling that carries each latent onto its quantized value,
-    both held constant (https://arxiv.org/abs/2410.06424). What `quantized` itself depends on gets
-    its gradient either way.
+    both held constant (https://arxiv.org/abs/2410.06424); ``assignment`` adds nothing, because the
+    way from `latents` to `quantized` is differentiable itself. What `quantized` itself depends on
+    gets its gradient in any case.
 
     Args:
         latents: [..., D].
         quantized: [..., D].
         how: The estimator.
     """
+    if how == "assignment":
+        return quantized
     if how == "straight_through":
         moved = latents - latents.detach()
     else:
@@ -166,3 +180,9 @@ def heard(codes: Tensor) -> Tensor:
 def mean(values: Iterable[Tensor]) -> Tensor:
     """Mean of scalars."""
     return torch.stack(list(values)).mean()
+
+
+def mean_auxiliary(parts: Iterable[Tensor | None]) -> Tensor | None:
+    """Mean of those that are there; None if none is."""
+    found = [part for part in parts if part is not None]
+    return mean(found) if found else None

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import ConfigError
 from .base import NOT_HEARD
 
 
@@ -62,6 +63,21 @@ def beam_search(vectors: Tensor, books: Sequence[Tensor], depth: Tensor, width: 
         before = residual.index_select(0, (row * paths + parents).flatten())
         residual = before - F.embedding(codes.flatten(), entries)
     return _trace(stages, depth[:, None])
+
+
+def search_books(vectors: Tensor, books: Sequence[Tensor], depth: Tensor, width: int) -> Tensor:
+    """`beam_search` for vectors [B, T, D] and depths [B]: codes int64 [B, K, T].
+
+    Raises:
+        ConfigError: `width` is not from 1 to the number of entries.
+    """
+    size = books[0].shape[0]
+    if not 1 <= width <= size:
+        raise ConfigError(f"beam_size={width}; expected 1 to {size}")
+    B, T = vectors.shape[:2]
+    each = depth[:, None].expand(B, T).reshape(B * T)
+    codes = beam_search(vectors.flatten(0, 1), books, each, width)
+    return codes.reshape(B, T, -1).transpose(1, 2)
 
 
 def _keep(gains: Tensor, width: int) -> tuple[Tensor, Tensor]:

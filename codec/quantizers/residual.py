@@ -11,18 +11,22 @@ from torch import Tensor, nn
 from ..config import FROZEN
 from ..errors import ConfigError
 from ..layers import at_least_float32
+from .assignment import nearest
 from .base import (
     QUANTIZERS,
     GradientEstimator,
     Quantized,
     Quantizer,
+    check_sizes,
     mean,
+    mean_auxiliary,
     pass_gradient,
     sum_of_books,
     usable,
 )
-from .beam import beam_search
-from .codebook import Codebook, Learning
+from .beam import search_books
+from .codebook import Codebook
+from .options import BookOptions, make_book
 from .projection import Projection
 
 
@@ -38,31 +42,29 @@ class ResidualVQ(Quantizer):
     """
 
     @dataclass(frozen=True, config=FROZEN)
-    class Config:
-        """Options.
+    class Config(BookOptions):
+        """Options, with those of `BookOptions`.
 
         Attributes:
             codebook_dim: Width of the space in which the books live, below a learned projection
                 that all of them share; None for the latents' own.
-            learning: How entries follow their inputs.
-            gradient: How the encoder gets its gradient.
-            decay: Of the moving averages.
-            restart_threshold: Share of uniform use below which an entry is moved.
         """
 
         codebook_dim: Annotated[int, Field(gt=0)] | None = None
-        learning: Learning = "ema"
-        gradient: GradientEstimator = "rotation"
-        decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
-        restart_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
     def __init__(
         self, config: Config, *, latent_dim: int, num_codebooks: int, codebook_size: int
     ) -> None:
         super().__init__()
+        check_sizes(num_codebooks, codebook_size)
         if config.codebook_dim is not None and config.codebook_dim > latent_dim:
             raise ConfigError(
                 f"codebook_dim={config.codebook_dim} is wider than latent_dim={latent_dim}"
+            )
+        if config.normalize and num_codebooks > 1:
+            raise ConfigError(
+                f"normalize is for one book, not num_codebooks={num_codebooks}; put single books "
+                "in a 'cascade'"
             )
         self.config = config
         self.num_codebooks = num_codebooks
@@ -70,60 +72,72 @@ class ResidualVQ(Quantizer):
         width = config.codebook_dim or latent_dim
         self.projection = Projection(latent_dim, width) if config.codebook_dim else None
         self.books = nn.ModuleList(
-            Codebook(codebook_size, width, config.learning, config.decay)
-            for _ in range(num_codebooks)
+            make_book(config, size=codebook_size, dim=width) for _ in range(num_codebooks)
         )
 
     @property
     def _books(self) -> list[Codebook]:
         return [book for book in self.books if isinstance(book, Codebook)]
 
-    def _down(self, latents: Tensor) -> Tensor:
-        latents = at_least_float32(latents)
-        return latents if self.projection is None else self.projection.down(latents)
-
-    def _held_down(self, latents: Tensor) -> Tensor:
-        """The same as `_down`, the projection held constant.
+    def _down(self, latents: Tensor, *, held: bool = False) -> Tensor:
+        """To where the books live; with the projection held constant if `held`.
 
         Commitment must move the latents: it could also be had by shrinking the projection.
         """
-        latents = at_least_float32(latents)
-        if self.projection is None:
-            return latents
-        return F.linear(latents, self.projection.down.weight.detach())
+        x = at_least_float32(latents)
+        if self.projection is not None:
+            weight = self.projection.down.weight
+            x = F.linear(x, weight.detach() if held else weight)
+        return F.normalize(x, dim=-1) if self.config.normalize else x
 
     def _up(self, vectors: Tensor) -> Tensor:
         return vectors if self.projection is None else self.projection.up(vectors)
 
     def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
         """Quantize latents [B, T, D]; item b of the sum has its first ``depth[b]`` books."""
-        codes, commitment, codebook = [], [], []
+        codes, commitment, codebook, auxiliary = [], [], [], []
         with torch.autocast(latents.device.type, enabled=False):
-            narrow = self._down(latents)
-            residual, total = self._held_down(latents), torch.zeros_like(narrow)
+            narrow = residual = self._down(latents)
+            held, total = self._down(latents, held=True), torch.zeros_like(narrow)
             for k, book in enumerate(self._books):
-                found = book.search(residual.detach())
-                vectors = book.lookup(found)
-                codes.append(found)
+                step = book(residual)
+                taken = step.vectors.detach()
                 kept = (k < depth).to(narrow)[:, None, None]
-                commitment.append((kept * (residual - vectors.detach()).square()).mean())
-                codebook.append(F.mse_loss(vectors, residual.detach()))
-                if self.training:
-                    book.observe(residual.detach().flatten(0, 1), found.flatten())
-                total = total + kept * vectors
-                residual = residual - vectors.detach()
-            quantized = self._up(pass_gradient(narrow, total, self.config.gradient))
-        learned = mean(codebook) if self.config.learning == "gradient" else narrow.new_zeros(())
-        return Quantized(quantized, torch.stack(codes, 1), mean(commitment), learned)
+                commitment.append((kept * (held - taken).square()).mean())
+                codes.append(step.codes)
+                codebook.append(step.codebook)
+                auxiliary.append(step.auxiliary)
+                total = total + kept * step.vectors
+                residual, held = residual - taken, held - taken
+            quantized = self._up(pass_gradient(narrow, self._synchronised(total), self._how))
+        return Quantized(
+            quantized,
+            torch.stack(codes, 1),
+            mean(commitment),
+            mean(codebook),
+            mean_auxiliary(auxiliary),
+        )
+
+    @property
+    def _how(self) -> GradientEstimator:
+        """The estimator; outside of training no assignment is differentiable."""
+        how = self.config.gradient
+        return "straight_through" if how == "assignment" and not self.training else how
+
+    def _synchronised(self, total: Tensor) -> Tensor:
+        """The same sum, whose gradient to the entries is as large as was asked for."""
+        if self.config.synchronise == 1 or self.config.gradient == "assignment":
+            return total
+        return total.detach() + self.config.synchronise * (total - total.detach())
 
     def encode(self, latents: Tensor) -> Tensor:
         """Latents [B, T, D] to codes int64 [B, K, T], greedily."""
         codes = []
         with torch.autocast(latents.device.type, enabled=False):
             residual = self._down(latents)
-            for book in self._books:
-                codes.append(book.search(residual))
-                residual = residual - book.lookup(codes[-1])
+            for table in self.tables():
+                codes.append(nearest(residual, table))
+                residual = residual - F.embedding(codes[-1], table)
         return torch.stack(codes, dim=1)
 
     def search(self, latents: Tensor, depth: Tensor, beam_size: int) -> Tensor:
@@ -132,25 +146,22 @@ class ResidualVQ(Quantizer):
         Raises:
             ConfigError: `beam_size` is not from 1 to `codebook_size`.
         """
-        if not 1 <= beam_size <= self.codebook_size:
-            raise ConfigError(f"beam_size={beam_size}; expected 1 to {self.codebook_size}")
         if beam_size == 1:
             return super().search(latents, depth, 1)
-        B, T = latents.shape[:2]
-        each = depth[:, None].expand(B, T).reshape(B * T)
-        entries = [book.entries for book in self._books]
         with torch.autocast(latents.device.type, enabled=False):
-            vectors = self._down(latents).flatten(0, 1)
-            codes = beam_search(vectors, entries, each, beam_size)
-        return codes.reshape(B, T, -1).transpose(1, 2)
+            return search_books(self._down(latents), self.tables(), depth, beam_size)
+
+    def tables(self) -> list[Tensor]:
+        """The vectors [V, d] of every book, in the space where they live."""
+        return [book.table() for book in self._books]
 
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the vectors of the books heard: codes [B, k, T], k <= K, to [B, T, D]."""
         # One table for all books, each led by a row of zeros for "not heard": one lookup in all.
-        rows = [F.pad(book.entries, (0, 0, 1, 0)) for book in self._books]
         K, stride = codes.shape[1], self.codebook_size + 1
         offset = stride * torch.arange(K, device=codes.device) + 1
         with torch.autocast(codes.device.type, enabled=False):
+            rows = [F.pad(table, (0, 0, 1, 0)) for table in self.tables()]
             vectors = F.embedding(codes + offset[:, None], torch.cat(rows))
             return self._up(sum_of_books(vectors))
 
@@ -172,6 +183,4 @@ class ResidualVQ(Quantizer):
 
     def restart_unused(self, generator: torch.Generator) -> int:
         """Restart in every book; returns how many entries moved in all."""
-        return sum(
-            book.restart_unused(self.config.restart_threshold, generator) for book in self._books
-        )
+        return sum(book.restart_unused(generator) for book in self._books)

@@ -5,7 +5,7 @@ import torch
 
 from sotto.codec.quantizers import QUANTIZERS
 from sotto.codec.quantizers.base import pass_gradient
-from sotto.codec.quantizers.codebook import Codebook
+from sotto.codec.quantizers.options import BookOptions, make_book
 
 
 def build(num_codebooks=4, started=True, **options):
@@ -103,21 +103,21 @@ def test_usage_sums_to_one():
 
 def test_the_threshold_is_a_share_of_uniform_use():
     with torch.random.fork_rng():
-        book = Codebook(16, 6, "ema", 0.99)
+        book = make_book(BookOptions(restart_threshold=0.1), size=16, dim=6)
     book.observe(latents().flatten(0, 1), torch.zeros(60, dtype=torch.int64))
     book.usage.fill_(1 / 16)
     book.usage[4] = 0.09 / 16
     book.usage[5] = 0.11 / 16
-    assert book.restart_unused(0.1, torch.Generator()) == 1
+    assert book.restart_unused(torch.Generator()) == 1
     assert book.usage[4] == 1 / 16
 
 
 def test_restarted_entries_are_different_recent_inputs():
-    book = build(1).books[0]
+    book = build(1, restart_threshold=0.5).books[0]
     x = latents(seed=8).flatten(0, 1)
     book.observe(x, book.search(x))
     book.usage.zero_()
-    assert book.restart_unused(0.5, torch.Generator().manual_seed(0)) == 16
+    assert book.restart_unused(torch.Generator().manual_seed(0)) == 16
     distance = torch.cdist(book.entries, x)
     assert distance.amin(1).max() < 1e-2
     assert len(distance.argmin(1).unique()) == 16

@@ -1,0 +1,205 @@
+"""Residual quantization on fixed or barely learned point sets, found by arithmetic, not by search."""
+
+from abc import abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..layers import at_least_float32
+from .base import Quantized, Quantizer, check_sizes, sum_of_books, usable
+from .beam import search_books
+from .projection import Projection
+
+
+class GridQuantizer(Quantizer):
+    """A point set per book, on what the books before it left over.
+
+    Latents are projected to `width` dimensions and bounded; there each book takes its nearest
+    point. The gradient passes the sum of all points unchanged. Subclasses say what the points are.
+    """
+
+    attracts = True  # whether there are a commitment and a codebook loss
+
+    def __init__(
+        self, *, width: int, latent_dim: int, num_codebooks: int, codebook_size: int
+    ) -> None:
+        super().__init__()
+        check_sizes(num_codebooks, codebook_size)
+        self.num_codebooks = num_codebooks
+        self.codebook_size = codebook_size
+        self.projection = Projection(latent_dim, width)
+
+    @abstractmethod
+    def bound(self, x: Tensor) -> Tensor:
+        """Projected latents [..., width] to where the points are, such as a cube or a sphere."""
+
+    @abstractmethod
+    def nearest(self, x: Tensor, book: int) -> Tensor:
+        """Code int64 [...] of the point of `book` nearest to `x` [..., width]."""
+
+    @abstractmethod
+    def points(self, codes: Tensor, book: int) -> Tensor:
+        """Points [..., width] of codes int64 [...] of `book`, with gradient to what learns."""
+
+    @abstractmethod
+    def fit(self, residual: Tensor, book: int) -> None:
+        """Set what can be set of `book` from residuals [N, width]."""
+
+    def choose(self, residual: Tensor, book: int) -> Tensor:
+        """Codes in training; as in serving unless a method says otherwise."""
+        return self.nearest(residual, book)
+
+    def auxiliary(self, bounded: Tensor) -> Tensor | None:
+        """A weighted loss of the method's own on bounded latents [B, T, width], or None."""
+        return None
+
+    def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
+        """Quantize latents [B, T, D]; the gradient passes the rounding unchanged."""
+        with torch.autocast(latents.device.type, enabled=False):
+            x = at_least_float32(latents)
+            bounded = self.bound(self.projection.down(x))
+            codes, residual = [], bounded.detach()
+            zero = bounded.new_zeros(())
+            commitment = codebook = zero
+            total = torch.zeros_like(bounded)
+            held = self.bound(F.linear(x, self.projection.down.weight.detach()))
+            for k in range(self.num_codebooks):
+                choose = self.choose if self.training else self.nearest
+                codes.append(choose(residual, k))
+                points = self.points(codes[-1], k)
+                kept = (k < depth).to(bounded)[:, None, None]
+                if self.attracts:
+                    codebook = codebook + F.mse_loss(points, residual) / self.num_codebooks
+                    held = held - points.detach()
+                    commitment = commitment + (kept * held.square()).mean() / self.num_codebooks
+                residual = residual - points.detach()
+                total = total + kept * points
+            quantized = self.projection.up(total + bounded - bounded.detach())
+            auxiliary = self.auxiliary(bounded)
+        return Quantized(quantized, torch.stack(codes, 1), commitment, codebook, auxiliary)
+
+    def encode(self, latents: Tensor) -> Tensor:
+        """Latents [B, T, D] to codes int64 [B, K, T]."""
+        codes = []
+        with torch.autocast(latents.device.type, enabled=False):
+            residual = self._bounded(latents)
+            for k in range(self.num_codebooks):
+                codes.append(self.nearest(residual, k))
+                residual = residual - self.points(codes[-1], k)
+        return torch.stack(codes, dim=1)
+
+    def search(self, latents: Tensor, depth: Tensor, beam_size: int) -> Tensor:
+        """Latents [B, T, D] to the best code paths of ``depth[b]`` books: int64 [B, K, T].
+
+        Raises:
+            ConfigError: `beam_size` is not from 1 to `codebook_size`.
+        """
+        if beam_size == 1:
+            return super().search(latents, depth, 1)
+        with torch.autocast(latents.device.type, enabled=False):
+            return search_books(self._bounded(latents), self.tables(), depth, beam_size)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes int64 [B, k, T] to latents [B, T, D]."""
+        with torch.autocast(codes.device.type, enabled=False):
+            latents: Tensor = self.projection.up(self._sum(codes))
+        return latents
+
+    @torch.no_grad()
+    def start(self, latents: Tensor, generator: torch.Generator) -> None:
+        """Turn to the principal directions of sample latents [N, D], most of them within bounds.
+
+        Raises:
+            CodecError: No latents, or some are not finite.
+        """
+        latents = usable(latents)
+        with torch.autocast(latents.device.type, enabled=False):
+            self.projection.start(latents)
+            size = self.projection.down(latents).square().mean(0).sqrt().clamp_min(1e-6)
+            self.projection.down.weight.div_(size[:, None])
+            bounded = residual = self._bounded(latents)
+            energy = bounded.T @ bounded + 1e-6 * len(latents) * torch.eye(len(size)).to(bounded)
+            self.projection.up.weight.copy_(torch.linalg.solve(energy, bounded.T @ latents).T)
+            for k in range(self.num_codebooks):
+                self.fit(residual, k)
+                residual = residual - self.points(self.nearest(residual, k), k)
+
+    def restart_unused(self, generator: torch.Generator) -> int:
+        """A grid has nothing to restart: 0."""
+        return 0
+
+    def tables(self) -> list[Tensor]:
+        """The points [V, width] of every book."""
+        codes = torch.arange(self.codebook_size, device=self.projection.down.weight.device)
+        return [self.points(codes, k) for k in range(self.num_codebooks)]
+
+    def _bounded(self, latents: Tensor) -> Tensor:
+        return self.bound(self.projection.down(at_least_float32(latents)))
+
+    def _sum(self, codes: Tensor) -> Tensor:
+        """Sum of the points heard: codes [B, k, T] to [B, T, width]."""
+        B, K, T = codes.shape
+        width = self.projection.up.in_features
+        if not K:
+            return self.projection.up.weight.new_zeros(B, T, width)
+        points = torch.stack([self.points(codes[:, k].clamp_min(0), k) for k in range(K)], dim=1)
+        return sum_of_books(points * (codes >= 0)[..., None])
+
+
+def spread_of(residual: Tensor) -> Tensor:
+    """Root mean square of each dimension of [N, D], never zero."""
+    return residual.square().mean(0).sqrt().clamp_min(1e-6)
+
+
+class ScaledGrid(GridQuantizer):
+    """One point set for all books, each at a scale of its own that is learned: ``scales`` [K, d].
+
+    Later books are finer: their residuals are smaller.
+    """
+
+    def __init__(
+        self,
+        scales: Tensor,
+        *,
+        width: int,
+        latent_dim: int,
+        num_codebooks: int,
+        codebook_size: int,
+    ) -> None:
+        super().__init__(
+            width=width,
+            latent_dim=latent_dim,
+            num_codebooks=num_codebooks,
+            codebook_size=codebook_size,
+        )
+        self.scales = nn.Parameter(scales)
+
+    @abstractmethod
+    def unit_nearest(self, x: Tensor) -> Tensor:
+        """Code int64 [...] of the point of scale 1 nearest to `x` [..., width]."""
+
+    @abstractmethod
+    def unit_points(self, codes: Tensor) -> Tensor:
+        """Points [..., width] at scale 1."""
+
+    def nearest(self, x: Tensor, book: int) -> Tensor:
+        """Nearest at this book's scale."""
+        return self.unit_nearest(x / self.scales[book])
+
+    def points(self, codes: Tensor, book: int) -> Tensor:
+        """Points at this book's scale."""
+        return self.unit_points(codes) * self.scales[book]
+
+    def fit(self, residual: Tensor, book: int) -> None:
+        """The best of several scales, in units of the residuals' size, per dimension if it has any."""
+        axes = () if self.scales.shape[1] == 1 else (0,)
+        size = spread_of(residual) if axes else residual.square().mean().sqrt().clamp_min(1e-6)
+        tried = [size * factor for factor in torch.linspace(0.3, 4.0, 38).tolist()]
+        errors = []
+        for scale in tried:
+            points = self.unit_points(self.unit_nearest(residual / scale)) * scale
+            off = (residual - points).square()
+            errors.append(off.mean(0) if axes else off.mean())
+        best = torch.stack(errors).argmin(0, keepdim=True)
+        self.scales.data[book] = torch.stack(tried).gather(0, best)[0]
