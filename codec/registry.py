@@ -41,12 +41,11 @@ class Registry(Generic[T]):
         """Names that `create` knows, sorted."""
         return sorted(self._classes)
 
-    def create(self, name: str, options: Mapping[str, Any] | None = None, **context: Any) -> T:
-        """Build the class registered under `name`.
+    def kind(self, name: str) -> type[T]:
+        """The class registered under `name`.
 
         Raises:
-            ConfigError: Unknown name or option, and the message lists what exists; or the class
-                does not take these options.
+            ConfigError: Unknown name; the message lists what exists.
         """
         if name not in self._classes:
             near = get_close_matches(name, self._classes, 1)
@@ -54,7 +53,17 @@ class Registry(Generic[T]):
             raise ConfigError(
                 f"unknown {self.family} '{name}'{hint} (known: {', '.join(self.available())})"
             )
-        cls = self._classes[name]
+        found: type[T] = self._classes[name]
+        return found
+
+    def create(self, name: str, options: Mapping[str, Any] | None = None, **context: Any) -> T:
+        """Build the class registered under `name`.
+
+        Raises:
+            ConfigError: Unknown name or option, and the message lists what exists; or the class
+                does not take these options.
+        """
+        cls: Any = self.kind(name)
         config = build(cls.Config, options or {}, where=f"{self.family} '{name}'")
         try:
             created: T = cls(config, **context)

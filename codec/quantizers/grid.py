@@ -119,11 +119,10 @@ class GridQuantizer(Quantizer):
             size = self.projection.down(latents).square().mean(0).sqrt().clamp_min(1e-6)
             self.projection.down.weight.div_(size[:, None])
             bounded = residual = self._bounded(latents)
-            energy = bounded.T @ bounded + 1e-6 * len(latents) * torch.eye(len(size)).to(bounded)
-            self.projection.up.weight.copy_(torch.linalg.solve(energy, bounded.T @ latents).T)
             for k in range(self.num_codebooks):
                 self.fit(residual, k)
                 residual = residual - self.points(self.nearest(residual, k), k)
+            self.projection.fit_up(bounded - residual, latents)
 
     def restart_unused(self, generator: torch.Generator) -> int:
         """A grid has nothing to restart: 0."""

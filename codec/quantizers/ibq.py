@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from ..config import FROZEN, ComponentConfig, Part
-from .assignment import ASSIGNMENTS, Assigned, Assignment, nearest, scores, soft_lookup
+from .assignment import ASSIGNMENTS, Assigned, Assignment, scores, soft_lookup
 from .base import QUANTIZERS, GradientEstimator
 from .residual import ResidualVQ
 

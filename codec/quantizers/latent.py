@@ -65,7 +65,8 @@ class LatentQuantization(GridQuantizer):
     def nearest(self, x: Tensor, book: int) -> Tensor:
         """Code of the nearest value in each dimension of `x` [..., d]."""
         found = [
-            (x[..., d, None] - values[book]).abs().argmin(-1) for d, values in enumerate(self.values)
+            (x[..., d, None] - values[book]).abs().argmin(-1)
+            for d, values in enumerate(self.values)
         ]
         return (torch.stack(found, dim=-1) * self.strides).sum(-1)
 

@@ -23,9 +23,9 @@ LENGTH = 32**0.5
 
 @QUANTIZERS.register("leech")
 class SphericalLeech(ScaledGrid):
-    """Latents on the unit sphere of 24 dimensions take the nearest of the Leech lattice's minimal
-    vectors, found exactly without going through all of them.
+    """The nearest of the Leech lattice's minimal vectors, for latents on the sphere of 24 dimensions.
 
+    It is found exactly without going through all of them.
     ``codebook_size=196560`` is the whole book. A power of two up to 65,536 takes its odd vectors
     only: as many positions of the 3 as are needed, and for less than 4096 a part of the Golay code.
     Models take a power of two, because packets do.

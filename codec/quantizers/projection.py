@@ -29,5 +29,12 @@ class Projection(nn.Module):
         self._tie()
 
     @torch.no_grad()
+    def fit_up(self, narrow: Tensor, latents: Tensor) -> None:
+        """Take the best way back, in the mean square, from `narrow` [N, width] to latents [N, D]."""
+        floor = 1e-6 * len(latents) * torch.eye(narrow.shape[1]).to(narrow)
+        energy = narrow.T @ narrow + floor
+        self.up.weight.copy_(torch.linalg.solve(energy, narrow.T @ latents).T)
+
+    @torch.no_grad()
     def _tie(self) -> None:
         self.up.weight.copy_(self.down.weight.T)

@@ -176,10 +176,12 @@ class ResidualVQ(Quantizer):
         with torch.autocast(latents.device.type, enabled=False):
             if self.projection is not None:
                 self.projection.start(latents)
-            residual = self._down(latents)
+            residual = narrow = self._down(latents)
             for book in self._books:
                 book.start(residual, generator)
                 residual = residual - book.lookup(book.search(residual))
+            if self.projection is not None and self.config.normalize:
+                self.projection.fit_up(narrow - residual, latents)  # the sphere knows no lengths
 
     def restart_unused(self, generator: torch.Generator) -> int:
         """Restart in every book; returns how many entries moved in all."""

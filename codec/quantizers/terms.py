@@ -34,9 +34,7 @@ def entropy_term(x: Tensor, table: Tensor, temperature: float) -> Tensor:
     return (each - together) / math.log(len(table))
 
 
-def wasserstein_term(
-    x: Tensor, table: Tensor, usage: Tensor, directions: int = 32
-) -> Tensor:
+def wasserstein_term(x: Tensor, table: Tensor, usage: Tensor, directions: int = 32) -> Tensor:
     """Sliced squared Wasserstein distance between the inputs and the entries as they are used.
 
     Along fixed directions both are sorted, and the quantiles of the entries, weighted by `usage`,

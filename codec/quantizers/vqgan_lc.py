@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 @LEARNING.register("features")
 class FeatureBook(MappedBook):
-    """Entries are k-means centres of the encoder's features at the start, and stay; a linear
-    projector, at first the identity, is all that learns.
+    """Entries stay the k-means centres of the encoder's features at the start.
+
+    A linear projector, at first the identity, is all that learns.
 
     Reference: Scaling the Codebook Size of VQGAN to 100,000 with a Utilization Rate of 99%,
     https://arxiv.org/abs/2406.11837
