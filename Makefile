@@ -6,7 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: setup demo test faults check bench load proto types clean
+DATA ?= ../shared/speech
+
+.PHONY: setup demo test faults check bench recipes load proto types clean
 
 setup: $(VENV)/.dev
 
@@ -44,8 +46,14 @@ check: $(VENV)/.dev types
 types:
 	mkdir -p .types && ln -sfn .. .types/sotto
 
+# Speed and memory of the default model; how fast it trains on DATA beside another architecture.
 bench: $(VENV)/.dev
 	$(BIN)/python -m sotto.bench.speed
+	$(BIN)/python -m sotto.bench.throughput $(DATA)
+
+# Every recipe for some steps on DATA, with export and a check of its stream.
+recipes: $(VENV)/.dev
+	$(BIN)/python -m sotto.bench.recipes $(DATA) $(ARGS)
 
 # How many live sessions a server carries here, for example: make load ARGS="--sessions 20 --seconds 20"
 load: $(VENV)/.base

@@ -8,8 +8,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from .config import FROZEN, Positive
+from .config import FROZEN, ComponentConfig, Positive
 from .layers import ConvNeXtStack, at_least_float32
+from .networks.bottleneck import bottleneck
 from .noise import ShapedNoise
 from .registry import Registry
 from .spectral import OverlapAddISTFT, expand, pad_bins
@@ -55,6 +56,7 @@ class ISTFTDecoder(Decoder):
             noise_bands: Mel bands of the noise that is added; 0 leaves it out.
             band: Share of the spectrum, from 0 Hz up, that has phases of its own. Above is noise
                 alone: phases that no code carries repeat from frame to frame, and that buzzes.
+            context: Network before the stack, such as a transformer; None leaves it out.
         """
 
         dim: Positive = 320
@@ -64,6 +66,7 @@ class ISTFTDecoder(Decoder):
         power: Annotated[float, Field(gt=0, le=1)] = 0.3
         noise_bands: Annotated[int, Field(ge=0)] = 0
         band: Annotated[float, Field(gt=0, le=1)] = 1.0
+        context: ComponentConfig | None = None
 
         def __post_init__(self) -> None:
             """Something must sound above `band`."""
@@ -85,6 +88,7 @@ class ISTFTDecoder(Decoder):
         self.project_in = nn.Linear(latent_dim, config.dim)
         self.depth = nn.Embedding(num_codebooks + 1, config.dim)
         self.norm_in = nn.LayerNorm(config.dim)
+        self.context = bottleneck(config.context, config.dim)
         self.stack = ConvNeXtStack(
             config.dim, config.num_blocks, config.expansion, config.kernel_size
         )
@@ -104,7 +108,10 @@ class ISTFTDecoder(Decoder):
 
     def init_state(self, batch_size: int) -> State:
         """Zeros for every block, the overlap and the noise."""
-        state: State = {"stack": self.stack.init_state(batch_size)}
+        state: State = {}
+        if self.context is not None:
+            state["context"] = self.context.init_state(batch_size)
+        state["stack"] = self.stack.init_state(batch_size)
         if self.noise is not None:
             state["noise"] = self.noise.init_state(batch_size)
         state["istft"] = self.istft.init_state(batch_size)
@@ -113,9 +120,11 @@ class ISTFTDecoder(Decoder):
     def forward(self, x: Tensor, depth: Tensor, state: State) -> tuple[Tensor, State]:
         """Latents [B, T, D], depth int64 [B, T] and state to audio [B, T * frame_size]."""
         hidden = self.norm_in(self.project_in(x) + self.depth(depth))
-        hidden, stack = self.stack(hidden, branch(state, "stack"))
+        after: State = {}
+        if self.context is not None:
+            hidden, after["context"] = self.context(hidden, branch(state, "context"))
+        hidden, after["stack"] = self.stack(hidden, branch(state, "stack"))
         spectrum = self.head(hidden)  # not normalised: loudness stays linear
-        after: State = {"stack": stack}
         with torch.autocast(x.device.type, enabled=False):
             spectrum = pad_bins(expand(at_least_float32(spectrum), self.power), self.num_bins)
             if self.noise is not None:

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from .config import CodecConfig
-from .decoder import DECODERS
-from .encoder import ENCODERS
 from .errors import ConfigError, ShapeError
-from .quantizers import NOT_HEARD, QUANTIZERS
+from .parts import DECODERS, ENCODERS, QUANTIZERS
+from .quantizers import NOT_HEARD
 from .quantizers.base import heard
 from .streaming import State
 

@@ -1,0 +1,140 @@
+"""How fast the default recipe trains beside one of waveform convolutions of the same size."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sotto.codec.config import CodecConfig, ComponentConfig
+from sotto.codec.errors import CodecError
+from sotto.codec.model import CodecModel
+from sotto.train.config import RunConfig, load_config
+from sotto.train.dry_run import count
+
+from .machine import this_machine
+from .recipes import recipes
+from .trial import Trial, run_trial, shortened
+
+DEFAULT, PEER = "speech-24khz", "encodec-24khz"
+
+
+def at_size(model: CodecConfig, parameters: int) -> CodecConfig:
+    """The model of waveform convolutions with channels for about so many parameters.
+
+    Args:
+        model: Its encoder and decoder have an option ``channels``.
+        parameters: Wanted; the widest model that has no more is taken, or the narrowest of all.
+    """
+    low, high = 1, 256  # the answer is from low to high - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if count(CodecModel(with_channels(model, middle))) <= parameters:
+            low = middle
+        else:
+            high = middle
+    return with_channels(model, low)
+
+
+def with_channels(model: CodecConfig, channels: int) -> CodecConfig:
+    """The same model of another width."""
+
+    def of(part: ComponentConfig) -> ComponentConfig:
+        return replace(part, options={**part.options, "channels": channels})
+
+    return replace(model, encoder=of(model.encoder), decoder=of(model.decoder))
+
+
+def rivals(data: Path) -> dict[str, RunConfig]:
+    """The longest stage of the default recipe, and the same with a model in EnCodec's style.
+
+    Both have the same books, losses, crops and parameters, so that only the architecture differs.
+
+    Raises:
+        ConfigError: A recipe cannot be read.
+    """
+    ours, theirs = (load_config(path, [f"data={data}"]) for path in recipes((DEFAULT, PEER)))
+    name, stage = max(ours.stages.items(), key=lambda item: item[1].steps)
+    ours = replace(ours, stages={name: stage})
+    books = {
+        "num_codebooks": ours.model.num_codebooks,
+        "codebook_size": ours.model.codebook_size,
+    }
+    wanted = count(CodecModel(ours.model))
+    model = at_size(replace(theirs.model, **books), wanted)
+    return {DEFAULT: ours, f"{PEER} at this size": replace(ours, model=model)}
+
+
+def measure_training(
+    configs: Mapping[str, RunConfig], *, steps: int, batch_size: int, seconds: float, cache: Path
+) -> dict[str, tuple[int, Trial]]:
+    """Parameters and steps of each run; all runs read the same decoded audio.
+
+    Raises:
+        CodecError: A run cannot be started.
+    """
+    found = {}
+    for name, config in configs.items():
+        with tempfile.TemporaryDirectory() as folder:
+            short = shortened(
+                config,
+                Path(folder),
+                steps=steps,
+                batch_size=batch_size,
+                seconds=seconds,
+                cache=cache,
+            )
+            found[name] = (count(CodecModel(short.model)), run_trial(short))
+    return found
+
+
+def throughput_table(found: Mapping[str, tuple[int, Trial]]) -> Table:
+    """One row per run."""
+    table = Table(title="Training")
+    for i, heading in enumerate(
+        ("", "parameters, M", "audio s per s", "steps/s", "waits for data")
+    ):
+        table.add_column(heading, justify="right" if i else "left")
+    for name, (parameters, trial) in found.items():
+        table.add_row(
+            name,
+            f"{parameters / 1e6:.2f}",
+            f"{trial.audio_per_s:.2f}",
+            f"{trial.steps_per_s:.3f}",
+            f"{trial.data_share:.1%}",
+        )
+    return table
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder or manifest of speech.")],
+    steps: Annotated[int, typer.Option(min=2, help="Steps of each run.")] = 20,
+    batch_size: Annotated[int, typer.Option(min=1, help="Crops per step.")] = 10,
+    seconds: Annotated[float, typer.Option(min=0, help="Of a crop.")] = 1.0,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bench-output"),
+) -> None:
+    """Train both for some steps, print a table, and save the numbers as JSON."""
+    machine = this_machine()
+    try:
+        found = measure_training(
+            rivals(data), steps=steps, batch_size=batch_size, seconds=seconds, cache=out / "audio"
+        )
+    except CodecError as error:
+        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
+        raise typer.Exit(1) from error
+    rows = {name: {"parameters": size, **asdict(trial)} for name, (size, trial) in found.items()}
+    target = out / "training.json"
+    target.write_text(json.dumps({"machine": asdict(machine), "runs": rows}, indent=2) + "\n")
+    console = Console()
+    console.print(throughput_table(found))
+    line = f"{machine.cpu}, {machine.cores} cores, load {machine.load:.1f} at the start; {target}"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""Building blocks that several encoders and decoders share; all stream, with state as a value."""

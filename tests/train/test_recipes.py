@@ -1,0 +1,106 @@
+"""Every recipe, scaled down: it trains, streams exactly, and its graphs give what torch gives."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from sotto.codec.model import CodecModel
+from sotto.codec.streaming import flatten
+from sotto.export.onnx import export_bundle
+from sotto.train.config import load_config
+from sotto.train.loop import Trainer
+
+from .recipes import scaled_down
+
+CONFIGS = sorted((Path(__file__).parents[2] / "train" / "configs").glob("*.yaml"))
+recipe = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+
+
+@pytest.fixture(scope="module")
+def trained(clips, tmp_path_factory):
+    """Makes the trainer of a recipe after two steps, once."""
+    made = {}
+
+    def make(path):
+        if path not in made:
+            trainer = Trainer(scaled_down(path, clips, tmp_path_factory.mktemp(path.stem)))
+            before = [p.detach().clone() for p in trainer.model.parameters()]
+            trainer.run()
+            lines = (trainer.config.output / "metrics.jsonl").read_text().splitlines()
+            steps = [line for line in map(json.loads, lines) if "stage" in line]
+            made[path] = trainer.model.eval().requires_grad_(False), before, steps
+        return made[path]
+
+    return make
+
+
+@recipe
+def test_a_recipe_learns_in_every_part(path, trained):
+    model, before, steps = trained(path)
+    assert [step["step"] for step in steps] == [1, 2]
+    assert not any(step["skipped"] for step in steps)
+    assert {"mel", "commitment", "adversarial"} <= steps[0].keys()
+    still = [
+        name
+        for (name, p), old in zip(model.named_parameters(), before, strict=True)
+        if torch.equal(p, old)
+    ]
+    assert still == []
+
+
+@recipe
+@pytest.mark.parametrize("plan", [[1] * 7, [3, 1, 3]], ids=str)
+def test_a_recipe_in_chunks_equals_the_whole(path, plan, trained):
+    model, _, _ = trained(path)
+    F = model.config.frame_size
+    audio = 0.1 * torch.randn(2, 7 * F, generator=torch.Generator().manual_seed(0))
+    whole, end = model.encoder(audio, model.encoder.init_state(2))
+    state, found = model.encoder.init_state(2), []
+    for piece in audio.split([n * F for n in plan], dim=1):
+        latents, state = model.encoder(piece, state)
+        found.append(latents)
+    torch.testing.assert_close(torch.cat(found, dim=1), whole, atol=1e-5, rtol=1e-4)
+    assert flatten(state).keys() == flatten(end).keys()
+    codes = model.quantizer.encode(whole)
+    assert codes.shape == (2, model.config.num_codebooks, 7)
+    heard, _ = model.decode(codes, model.decoder.init_state(2))
+    state, found = model.decoder.init_state(2), []
+    for piece in codes.split(plan, dim=2):
+        audio, state = model.decode(piece, state)
+        found.append(audio)
+    torch.testing.assert_close(torch.cat(found, dim=2), heard, atol=1e-5, rtol=1e-4)
+
+
+@recipe
+def test_the_start_of_a_signal_decodes_alike_whatever_comes_after(path, trained):
+    model, _, _ = trained(path)
+    F = model.config.frame_size
+    audio = 0.1 * torch.randn(2, 1, 6 * F, generator=torch.Generator().manual_seed(0))
+    other = torch.cat([audio[..., : 3 * F], audio[..., : 3 * F].flip(2)], dim=2)
+    found = [model.encode(x, model.encoder.init_state(2))[0][..., :3] for x in (audio, other)]
+    assert torch.equal(*found)
+
+
+@recipe
+def test_the_graphs_of_a_recipe_give_what_torch_gives(path, trained, tmp_path):
+    model, _, _ = trained(path)
+    rate = model.config.sample_rate
+    speech = 0.1 * torch.randn(1, 1, rate, generator=torch.Generator().manual_seed(0))
+    twin = CodecModel(model.config)
+    twin.load_state_dict(model.state_dict())
+    export_bundle(twin, tmp_path, speech=speech)  # raises if they differ
+
+
+@recipe
+def test_a_recipe_says_its_bitrate_latency_and_what_differs(path):
+    text = path.read_text()
+    header = text[: text.index("\nmodel:")]
+    config = load_config(path, ["data=x"]).model
+    assert config.name == path.stem
+    assert f"{config.sample_rate / 1000:g} kHz" in header
+    assert "kbit/s" in header
+    if not path.stem.startswith("speech-"):
+        assert "https://arxiv.org/abs/" in header
+        assert "Differs from the paper" in header
