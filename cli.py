@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from grpc import ChannelCredentials
 
     from sotto.service.client import SottoClient
+    from sotto.train.manifest import Clip
 
 app = typer.Typer(
     help="A streaming neural speech codec and tokenizer.",
@@ -310,13 +311,24 @@ def prepare(
     download: Annotated[bool, typer.Option(help="Get missing subsets of LibriTTS.")] = False,
     min_seconds: Annotated[float, typer.Option(help="Shorter clips are dropped.")] = 0.3,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(help="Pipeline of torchaudio, or folder of a Hugging Face model; repeatable."),
+    ] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Of the teacher; default: all, averaged.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the teacher runs.")] = "auto",
 ) -> None:
-    """Scan a corpus, resample it once, measure every clip, and report what is kept and dropped."""
+    """Scan a corpus, resample it once, measure every clip, and report what is kept and dropped.
+
+    With a teacher, its features of every clip are kept, too, for distillation.
+    """
     with _extra("train"):
         from sotto.train.cache import AudioCache
         from sotto.train.config_data import SourceConfig
         from sotto.train.corpus import source_clips
-        from sotto.train.prepare import Limits, write_manifest
+        from sotto.train.prepare import Limits, kept_measures, write_manifest
         from sotto.train.prepare import prepare as look
         from sotto.train.prepare_report import draw, table
 
@@ -329,6 +341,27 @@ def prepare(
     write_manifest(prepared, target)
     draw(prepared, target)
     _say(f"train on it: sotto train CONFIG.yaml data={target / 'manifest.csv'}")
+    kept = [clip for clip, _ in kept_measures(prepared)]
+    for name in teacher or ():
+        _teach(name, layer, device, kept, target, cache)
+
+
+def _teach(
+    name: str, layer: int | None, device: str, clips: "list[Clip]", target: Path, cache: Path
+) -> None:
+    """Keep the features of one teacher below `target`."""
+    from sotto.train.cache import AudioCache
+    from sotto.train.features import FeatureStore
+    from sotto.train.processes import choose_device
+    from sotto.train.teachers import load_teacher, write_features
+
+    teacher = load_teacher(name, layer=layer, device=str(choose_device(device)))
+    folder = target / f"teacher-{teacher.info.name}"
+    store = FeatureStore.create(folder, teacher.info)
+    silent = write_features(clips, teacher, store, AudioCache(cache, teacher.sample_rate))
+    if silent:
+        _say(f"{teacher.info.name} has nothing to say of {silent} of {len(clips)} clips")
+    _say(f"distill from it: distill.features=[{folder}]")
 
 
 @app.command()

@@ -19,12 +19,14 @@ class Reconstruction:
 
     Attributes:
         audio: float32 [B, 1, S], `delay_samples` later than the input.
+        latents: [B, T, D], as the encoder gave them.
         codes: int64 [B, K, T], or None without quantizer.
         commitment: Scalar loss for the encoder.
         codebook: Scalar loss for the codebooks.
     """
 
     audio: Tensor
+    latents: Tensor
     codes: Tensor | None
     commitment: Tensor
     codebook: Tensor
@@ -143,7 +145,8 @@ class CodecModel(nn.Module):
         """
         audio = self._mono(audio)
         B = audio.shape[0]
-        latents, _ = self.encoder(audio, self.encoder.init_state(B))
+        encoded, _ = self.encoder(audio, self.encoder.init_state(B))
+        latents = encoded
         codes, commitment, codebook = None, latents.new_zeros(()), latents.new_zeros(())
         if noise is not None:
             latents = latents + noise
@@ -155,7 +158,7 @@ class CodecModel(nn.Module):
         if arrived is not None:
             latents, per_frame = latents * arrived[..., None], per_frame * arrived
         decoded, _ = self.decoder(latents, per_frame, self.decoder.init_state(B))
-        return Reconstruction(decoded[:, None], codes, commitment, codebook)
+        return Reconstruction(decoded[:, None], encoded, codes, commitment, codebook)
 
     def _mono(self, audio: Tensor) -> Tensor:
         F = self.config.frame_size

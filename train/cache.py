@@ -14,6 +14,20 @@ from sotto.codec.errors import AudioError, CodecError
 from sotto.codec.finite import check_finite
 
 
+def clip_key(path: Path) -> str:
+    """Names a clip by path, size and time: another recording in its place has another key.
+
+    Raises:
+        AudioError: The file is missing.
+    """
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise AudioError(f"cannot read '{path}': {error.strerror}") from error
+    key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    return hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
 class AudioCache:
     """Mono int16 audio at one rate, one ``.npy`` file per clip, named by path, size and time."""
 
@@ -29,12 +43,7 @@ class AudioCache:
             AudioError: The file is missing, unreadable or holds no finite audio.
             CodecError: The cache cannot be written, because the disk is full for one.
         """
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise AudioError(f"cannot read '{path}': {error.strerror}") from error
-        key = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-        file = self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
+        file = self.folder / f"{clip_key(path)}.npy"
         with suppress(OSError, ValueError, EOFError):  # not there yet, or damaged
             return self._load(file)
         audio = self._decode(path)

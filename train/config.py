@@ -14,6 +14,7 @@ from sotto.codec.config import FROZEN, CodecConfig, ComponentConfig, Positive, S
 from sotto.codec.errors import ConfigError
 
 from .config_data import DataConfig, SourceConfig
+from .config_distill import DistillConfig
 from .config_losses import LossConfig
 from .config_recovery import GuardConfig, KeepConfig
 from .config_stages import Frozen, StageConfig
@@ -34,6 +35,7 @@ class RunConfig:
             from these weights. It may have more books: the first are taken.
         init_parts: Parts that start from `init`; the others start anew.
         discriminators: Judges of the adversarial stages.
+        distill: Teachers of the first books; None for none.
         dataset: How to cut the data.
         loss: How to weigh what went wrong.
         device: ``auto`` takes CUDA if there is one.
@@ -68,6 +70,7 @@ class RunConfig:
     init: Path | None = None
     init_parts: tuple[Frozen, ...] = ("encoder", "quantizer", "decoder")
     discriminators: tuple[ComponentConfig, ...] = ()
+    distill: DistillConfig | None = None
     dataset: DataConfig = Field(default_factory=DataConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     device: str = "auto"

@@ -15,6 +15,7 @@ LossName = Literal[
     "waveform",
     "commitment",
     "codebook",
+    "distillation",
     "adversarial",
     "feature_matching",
 ]
@@ -31,6 +32,7 @@ class LossConfig:
         waveform: Mean absolute error of samples.
         commitment: Latents towards their codebook vectors.
         codebook: Codebook vectors towards their latents (gradient learning only).
+        distillation: First books towards the features of a teacher (with ``distill`` only).
         adversarial: Fooling the discriminators.
         feature_matching: Equal activations inside the discriminators.
         mel_windows: Window lengths of the log-mel distance; hop is a quarter.
@@ -40,7 +42,8 @@ class LossConfig:
         windows_per_step: How many of each list, drawn anew, a step looks at; 0 means all. Spectra
             are a third of a step's cost on a CPU, and on average nothing is lost.
         balance: Weights are shares of the gradient at the decoded audio, whatever the size of each
-            loss's own gradient (EnCodec's balancer); not for `commitment` and `codebook`.
+            loss's own gradient (EnCodec's balancer); not for `commitment`, `codebook` and
+            `distillation`.
         balance_decay: Of the moving averages of these gradients' norms.
     """
 
@@ -50,6 +53,7 @@ class LossConfig:
     waveform: NonNegative = 60.0
     commitment: NonNegative = 1.0
     codebook: NonNegative = 1.0
+    distillation: NonNegative = 1.0
     adversarial: NonNegative = 1.0
     feature_matching: NonNegative = 2.0
     mel_windows: Windows = (2048, 1024, 512, 256, 128)

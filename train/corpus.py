@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,6 +15,8 @@ from .augment import Augmenter
 from .cache import AudioCache
 from .config import RunConfig
 from .config_data import SourceConfig
+from .data import Listen
+from .features import FeatureStore, crop_features
 from .libritts import libritts_clips, libritts_root
 from .manifest import Clip, find_clips
 from .shards import is_shards, shard_clips
@@ -119,6 +122,19 @@ def augmenter(config: RunConfig, cache: AudioCache) -> Augmenter | None:
         if not clips:
             raise AudioError(f"none of the noise in '{wanted.noise}' can be read: {problems[0]}")
     return Augmenter(wanted, cache.sample_rate, [cache.get(clip.path) for clip in clips])
+
+
+def listener(config: RunConfig) -> Listen | None:
+    """What gives a crop the features of the run's teachers; None without any.
+
+    Raises:
+        AudioError: The features are not there.
+    """
+    if config.distill is None:
+        return None
+    stores = [FeatureStore(folder) for folder in config.distill.features]
+    sizes = {"frame_size": config.model.frame_size, "sample_rate": config.model.sample_rate}
+    return partial(crop_features, stores, **sizes)
 
 
 def sift(cache: AudioCache, clips: Sequence[Clip]) -> tuple[list[Clip], list[str]]:

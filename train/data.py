@@ -1,7 +1,8 @@
 """Random crops of clips; item `i` depends on the seed and `i` only, so a run resumes exactly."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from sotto.codec.errors import AudioError
 from .augment import Augmenter
 from .cache import AudioCache
 from .config_data import DataConfig
+from .features import Place
 from .manifest import Clip
 from .signals import leave_signals_to_the_parent
 
@@ -27,17 +29,32 @@ class Batch:
     Attributes:
         audio: float32 [B, 1, S].
         bandwidth_hz: float32 [B], up to where each crop holds sound.
+        teachers: float32 [B, T, D], what teachers say of each frame of codes; None without any.
     """
 
     audio: Tensor
     bandwidth_hz: Tensor
+    teachers: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
-        return Batch(self.audio.to(device), self.bandwidth_hz.to(device))
+        teachers = None if self.teachers is None else self.teachers.to(device)
+        return Batch(self.audio.to(device), self.bandwidth_hz.to(device), teachers)
 
 
-class CropDataset(Dataset[tuple[Tensor, float]]):
+class Crop(NamedTuple):
+    """Audio float32 [1, S], its bandwidth in Hz, and what teachers say of it [T, D], if any do."""
+
+    audio: Tensor
+    bandwidth_hz: float
+    teachers: Tensor | None = None
+
+
+# What teachers say of the places that a crop is made of: float32 [T, D].
+Listen = Callable[[Sequence[Place]], Tensor]
+
+
+class CropDataset(Dataset[Crop]):
     """An endless list of random crops: item `i` is drawn with a generator seeded by `i`."""
 
     def __init__(
@@ -49,6 +66,7 @@ class CropDataset(Dataset[tuple[Tensor, float]]):
         seed: int,
         shares: Mapping[str, float] | None = None,
         augment: Augmenter | None = None,
+        listen: Listen | None = None,
     ) -> None:
         """Index the clips; those that the cache does not hold yet are decoded.
 
@@ -60,6 +78,7 @@ class CropDataset(Dataset[tuple[Tensor, float]]):
             seed: Decides every crop.
             shares: Chance of each source against the others; by length if not given.
             augment: What may happen to a crop.
+            listen: Gives what teachers say of a crop as it was recorded.
 
         Raises:
             AudioError: No clips, a clip that cannot be read, or nothing but empty clips.
@@ -72,6 +91,7 @@ class CropDataset(Dataset[tuple[Tensor, float]]):
         self.num_samples = num_samples
         self.seed = seed
         self.augment = augment
+        self.listen = listen
         lengths = np.array([len(cache.get(clip.path)) for clip in self.clips], dtype=np.float64)
         if not lengths.any():
             raise AudioError("all training clips are empty")
@@ -100,15 +120,17 @@ class CropDataset(Dataset[tuple[Tensor, float]]):
             scaled[of_source] = share * weights[of_source] / max(weights[of_source].sum(), 1e-12)
         return scaled
 
-    def __getitem__(self, index: int) -> tuple[Tensor, float]:
-        """Crop `index`: float32 [1, S] and its bandwidth in Hz; short clips are joined."""
+    def __getitem__(self, index: int) -> Crop:
+        """Crop `index`; short clips are joined."""
         random = np.random.default_rng((self.seed, index))
         pieces: list[npt.NDArray[np.float32]] = []
+        places: list[Place] = []
         missing, bandwidth = self.num_samples, self.cache.sample_rate / 2
         while missing > 0:
-            clip, piece = self._draw(random, missing)
+            clip, start, piece = self._draw(random, missing)
             bandwidth = min(bandwidth, clip.bandwidth_hz or bandwidth)
             pieces.append(piece)
+            places.append(Place(clip.path, start, len(piece)))
             missing -= len(piece)
         audio = np.concatenate(pieces)
         if self.augment is not None:  # with a generator of its own: cut and level stay as they are
@@ -117,18 +139,19 @@ class CropDataset(Dataset[tuple[Tensor, float]]):
         gain = 10 ** (random.uniform(self.config.min_gain_db, self.config.max_gain_db) / 20)
         peak = float(np.abs(audio).max())
         audio *= np.float32(min(gain, 1 / max(peak, 1e-3)))
-        return torch.from_numpy(audio)[None], bandwidth
+        teachers = None if self.listen is None else self.listen(places)
+        return Crop(torch.from_numpy(audio)[None], bandwidth, teachers)
 
     def _draw(
         self, random: np.random.Generator, missing: int
-    ) -> tuple[Clip, npt.NDArray[np.float32]]:
-        """Up to `missing` samples from a random place of a random clip."""
+    ) -> tuple[Clip, int, npt.NDArray[np.float32]]:
+        """Up to `missing` samples from a random place of a random clip, and where they start."""
         pick = np.searchsorted(self.cumulative, random.uniform(0, self.cumulative[-1]), "right")
         clip = self.clips[min(int(pick), len(self.clips) - 1)]
         samples = self.cache.get(clip.path)
         start = int(random.integers(0, max(len(samples) - missing, 0) + 1))
         piece = samples[start : start + missing].astype(np.float32) / np.float32(32768)
-        return clip, piece
+        return clip, start, piece
 
 
 class BlockSampler(Sampler[list[int]]):
@@ -154,11 +177,13 @@ class BlockSampler(Sampler[list[int]]):
         return len(self.blocks)
 
 
-def collate(items: list[tuple[Tensor, float]]) -> Batch:
+def collate(items: list[Crop]) -> Batch:
     """Stack crops into a batch."""
+    teachers = [item.teachers for item in items if item.teachers is not None]
     return Batch(
-        torch.stack([audio for audio, _ in items]),
-        torch.tensor([bandwidth for _, bandwidth in items]),
+        torch.stack([item.audio for item in items]),
+        torch.tensor([item.bandwidth_hz for item in items]),
+        torch.stack(teachers) if teachers else None,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sotto.codec import ranks
 from sotto.codec.model import CodecModel
@@ -20,6 +20,7 @@ from .config import RunConfig
 from .config_losses import LossName
 from .config_stages import StageConfig
 from .data import Batch
+from .distill import make_distiller
 from .ema import MovingAverage
 from .initial import take_over
 from .losses import ReconstructionLoss
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 # Parts of the weighted sum; all else that a step reports is only looked at.
 LOSSES = frozenset(get_args(LossName))
+OF_CODES = ("commitment", "codebook", "distillation")  # not of the decoded audio
 
 
 class Learner:
@@ -57,10 +59,12 @@ class Learner:
                 self.model.decoder.compile(dynamic=False)
             adversarial = any(stage.adversarial for stage in config.stages.values())
             self.adversary = Adversary(config, device, self.precision) if adversarial else None
+            self.distiller = make_distiller(config, device)
+        self.learned = nn.ModuleList(filter(None, (self.model, self.distiller)))
         self.average = MovingAverage(self.model.decoder, config.ema_decay)
         self.losses = ReconstructionLoss(config.loss, config.model.sample_rate).to(device)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), betas=(0.8, 0.99), weight_decay=1e-2
+            self.learned.parameters(), betas=(0.8, 0.99), weight_decay=1e-2
         )
         self.balancer = Balancer(config.loss.balance_decay) if config.loss.balance else None
 
@@ -139,6 +143,8 @@ class Learner:
         tensors |= with_prefix("optimizer", optimizer_tensors(self.optimizer))
         if self.adversary is not None:
             tensors |= with_prefix("adversary", self.adversary.tensors())
+        if self.distiller is not None:
+            tensors |= with_prefix("distiller", self.distiller.state_dict())
         if self.balancer is not None:
             tensors |= with_prefix("balancer", self.balancer.tensors())
         return tensors | with_prefix("scaler", self.precision.tensors())
@@ -154,6 +160,8 @@ class Learner:
         restore_optimizer(self.optimizer, below("optimizer", tensors))
         if self.adversary is not None and below("adversary", tensors):
             self.adversary.restore(below("adversary", tensors))
+        if self.distiller is not None:
+            self.distiller.load_state_dict(below("distiller", tensors))
         if self.balancer is not None:
             self.balancer.restore(below("balancer", tensors), self.device)
         self.precision.restore(below("scaler", tensors))
@@ -186,6 +194,11 @@ class Learner:
         parts = vars(distance).copy()
         if stage.quantize:
             parts |= {"commitment": out.commitment, "codebook": out.codebook}
+        listens = out.codes is not None and "encoder" not in stage.freeze
+        if self.distiller is not None and batch.teachers is not None and listens:
+            parts["distillation"] = self.distiller(
+                self.model, out.latents, out.codes, batch.teachers
+            )
         return decoded, target, parts
 
     def _backward(
@@ -198,7 +211,7 @@ class Learner:
         if self.balancer is None:
             self.precision.backward([loss / count], [None])
             return loss
-        of_codes = [weighted.pop(name) for name in ("commitment", "codebook") if name in weighted]
+        of_codes = [weighted.pop(name) for name in OF_CODES if name in weighted]
         outputs = [decoded]
         gradients = [self.balancer.gradient(weighted, decoded) / count]
         for weight, part in of_codes:
@@ -210,7 +223,7 @@ class Learner:
 
     def _update(self, stage: StageConfig) -> dict[str, Tensor]:
         """Take the step if its gradient is finite, and let the average follow."""
-        norm = self.precision.step(self.optimizer, self.model, self.config.gradient_clip)
+        norm = self.precision.step(self.optimizer, self.learned, self.config.gradient_clip)
         rescaling = self.precision.end_step()
         if norm.isfinite():
             settled = {"encoder", "quantizer"} <= set(stage.freeze)

@@ -5,6 +5,7 @@ Reference: LibriTTS, https://arxiv.org/abs/1904.02882
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sotto.codec.errors import AudioError
@@ -89,8 +90,6 @@ def _hold_out(clips: list[Clip]) -> list[Clip]:
         return clips
     held_out = set(speakers[EVERY - 1 :: EVERY]) or {speakers[-1]}
     return [
-        Clip(c.path, "valid", c.source, c.speaker, c.bandwidth_hz)
-        if c.speaker in held_out and c.split == "train"
-        else c
+        replace(c, split="valid") if c.speaker in held_out and c.split == "train" else c
         for c in clips
     ]

@@ -13,7 +13,7 @@ from sotto.codec.errors import CodecError
 
 from .checkpoint import BEST, LATEST, load_checkpoint, save_checkpoint
 from .config import RunConfig
-from .corpus import augmenter, gather
+from .corpus import augmenter, gather, listener
 from .data import Batch, CropDataset, batches, crop_samples
 from .guard import Guard
 from .initial import load_initial
@@ -62,6 +62,7 @@ class Trainer:
             config.seed,
             corpus.weights,
             augmenter(config, corpus.cache),
+            listener(config),
         )
         self.validator = Validator(config, corpus, self.learner.losses, self.device)
 

@@ -22,6 +22,7 @@ class Clip:
         source: Corpus it belongs to.
         speaker: Who speaks; the folder where nothing better is known.
         bandwidth_hz: Up to where the recording holds sound, or None if unknown.
+        transcript: What is said, or None if unknown.
     """
 
     path: Path
@@ -29,13 +30,14 @@ class Clip:
     source: str
     speaker: str
     bandwidth_hz: float | None
+    transcript: str | None = None
 
 
 def find_clips(data: Path) -> list[Clip]:
     """All clips of a folder (its ``manifest.csv`` if it has one) or of a manifest file.
 
     A manifest is CSV, or JSON lines if it ends in ``.jsonl``. It has a column or key ``path`` (relative to the manifest) and may have ``split``,
-    ``source``, ``speaker`` and ``bandwidth_hz``. Without splits, every twentieth clip in order of
+    ``source``, ``speaker``, ``bandwidth_hz`` and ``transcript``. Without splits, every twentieth clip in order of
     path is held out for validation.
 
     Raises:
@@ -93,6 +95,7 @@ def _clip(manifest: Path, number: int, row: Any) -> Clip:
         row.get("source") or manifest.parent.name,
         row.get("speaker") or str(path.parent),
         bandwidth_hz,
+        row.get("transcript") or None,
     )
 
 

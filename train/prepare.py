@@ -137,7 +137,8 @@ def counts(prepared: Sequence[Prepared]) -> str:
 
 def _identity(clip: Clip) -> dict[str, str]:
     path = str(clip.path.resolve())
-    return {"path": path, "split": clip.split, "source": clip.source, "speaker": clip.speaker}
+    found = {"path": path, "split": clip.split, "source": clip.source, "speaker": clip.speaker}
+    return found | ({"transcript": clip.transcript} if clip.transcript else {})
 
 
 def _numbers(found: Measures | None) -> dict[str, str]:

@@ -78,7 +78,7 @@ def turned(q, k, distance, module):
     angle = distance * module.inverse_wavelength
     a, b = q.chunk(2, dim=-1)
     c, d = k.chunk(2, dim=-1)
-    return ((a * c + b * d) * angle.cos() + (b * c - a * d) * angle.sin()).sum(-1)
+    return ((a * c + b * d) * angle.cos() - (b * c - a * d) * angle.sin()).sum(-1)
 
 
 def test_attention_is_softmax_over_the_last_frames_with_rotary_positions():
