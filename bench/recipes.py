@@ -149,14 +149,14 @@ def stream_difference(model: CodecModel, audio: Tensor) -> float:
 
 def _encoded(model: CodecModel, audio: Tensor) -> Iterator[Tensor]:
     state = model.encoder.init_state(1)
-    for frame in audio.split(model.config.frame_size, dim=1):
+    for frame in torch.split(audio, model.config.frame_size, dim=1):
         latents, state = model.encoder(frame, state)
         yield latents.transpose(1, 2)
 
 
 def _decoded(model: CodecModel, codes: Tensor) -> Iterator[Tensor]:
     state = model.decoder.init_state(1)
-    for frame in codes.split(1, dim=2):
+    for frame in torch.split(codes, 1, dim=2):
         audio, state = model.decode(frame, state)
         yield audio
 
@@ -213,6 +213,7 @@ def main(
     steps: Annotated[int, typer.Option(min=2, help="Training steps of each.")] = 20,
     batch_size: Annotated[int, typer.Option(min=1, help="Crops per step.")] = 2,
     seconds: Annotated[float, typer.Option(min=0, help="Of a crop; at least 4 frames.")] = 0.5,
+    cache: Annotated[Path, typer.Option(help="As dataset.cache.")] = Path(".cache/audio"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bench-output"),
 ) -> None:
     """Train every recipe a little on real speech, stream and export it; print a table."""
@@ -227,7 +228,7 @@ def main(
                     steps=steps,
                     batch_size=batch_size,
                     seconds=seconds,
-                    cache=out / "audio",
+                    cache=cache,
                 )
             )
             console.print(" ".join(_cells(found[-1])), markup=False, highlight=False)

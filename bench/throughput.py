@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -34,11 +35,17 @@ def at_size(model: CodecConfig, parameters: int) -> CodecConfig:
     low, high = 1, 256  # the answer is from low to high - 1
     while high - low > 1:
         middle = (low + high) // 2
-        if count(CodecModel(with_channels(model, middle))) <= parameters:
+        if size(with_channels(model, middle)) <= parameters:
             low = middle
         else:
             high = middle
     return with_channels(model, low)
+
+
+def size(model: CodecConfig) -> int:
+    """Parameters of a model, which is laid out but not filled."""
+    with torch.device("meta"):
+        return count(CodecModel(model))
 
 
 def with_channels(model: CodecConfig, channels: int) -> CodecConfig:
@@ -61,12 +68,12 @@ def rivals(data: Path) -> dict[str, RunConfig]:
     ours, theirs = (load_config(path, [f"data={data}"]) for path in recipes((DEFAULT, PEER)))
     name, stage = max(ours.stages.items(), key=lambda item: item[1].steps)
     ours = replace(ours, stages={name: stage})
-    books = {
-        "num_codebooks": ours.model.num_codebooks,
-        "codebook_size": ours.model.codebook_size,
-    }
-    wanted = count(CodecModel(ours.model))
-    model = at_size(replace(theirs.model, **books), wanted)
+    model = replace(
+        theirs.model,
+        num_codebooks=ours.model.num_codebooks,
+        codebook_size=ours.model.codebook_size,
+    )
+    model = at_size(model, size(ours.model))
     return {DEFAULT: ours, f"{PEER} at this size": replace(ours, model=model)}
 
 
@@ -89,7 +96,7 @@ def measure_training(
                 seconds=seconds,
                 cache=cache,
             )
-            found[name] = (count(CodecModel(short.model)), run_trial(short))
+            found[name] = (size(short.model), run_trial(short))
     return found
 
 
@@ -116,18 +123,20 @@ def main(
     steps: Annotated[int, typer.Option(min=2, help="Steps of each run.")] = 20,
     batch_size: Annotated[int, typer.Option(min=1, help="Crops per step.")] = 10,
     seconds: Annotated[float, typer.Option(min=0, help="Of a crop.")] = 1.0,
+    cache: Annotated[Path, typer.Option(help="As dataset.cache.")] = Path(".cache/audio"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bench-output"),
 ) -> None:
     """Train both for some steps, print a table, and save the numbers as JSON."""
     machine = this_machine()
     try:
         found = measure_training(
-            rivals(data), steps=steps, batch_size=batch_size, seconds=seconds, cache=out / "audio"
+            rivals(data), steps=steps, batch_size=batch_size, seconds=seconds, cache=cache
         )
     except CodecError as error:
         Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
         raise typer.Exit(1) from error
     rows = {name: {"parameters": size, **asdict(trial)} for name, (size, trial) in found.items()}
+    out.mkdir(parents=True, exist_ok=True)
     target = out / "training.json"
     target.write_text(json.dumps({"machine": asdict(machine), "runs": rows}, indent=2) + "\n")
     console = Console()

@@ -73,7 +73,7 @@ class CausalAttention(StreamingModule):
 
     def _heads(self, x: Tensor) -> Tensor:
         """[B, T, dim] to [B, heads, T, dim / heads]."""
-        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        return x.reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
 
     def _rotate(self, x: Tensor, position: Tensor) -> Tensor:
         """Turn pairs of channels of [B, heads, T, width] by angles that grow with position [T]."""

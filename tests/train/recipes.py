@@ -1,5 +1,7 @@
 """Scales a recipe down, part by part, to what a test can train and export in seconds."""
 
+import math
+
 from pydantic import TypeAdapter
 
 from sotto.codec.config import build
@@ -17,7 +19,9 @@ SMALL = {
     "codebook_dim": 8,
     "mel_bands": 8,
     "noise_bands": 6,
-    "dilations": 2,  # the first two
+    # Of lists, so many from their end:
+    "strides": 2,
+    "dilations": 2,
     "windows": 1,
     "periods": 1,
 }
@@ -32,7 +36,7 @@ def shrink(options):
         elif name == "context" and isinstance(value, int):
             found[name] = min(value, SMALL["context_frames"])
         elif name in SMALL and isinstance(value, list):
-            found[name] = value[: SMALL[name]]
+            found[name] = value[-SMALL[name] :]
         elif name in SMALL and value:
             found[name] = min(value, SMALL[name])
         else:
@@ -49,12 +53,15 @@ def scaled_down(path, data, folder):
     model["codebook_size"] = 16
     for part in (model["encoder"], model["quantizer"], model["decoder"], *values["discriminators"]):
         part["options"] = shrink(part["options"])
+    if "strides" in model["encoder"]["options"]:
+        options = model["encoder"]["options"]
+        model["frame_size"] = math.prod(options["strides"]) * options.get("frame_stride", 1)
     last = list(values["stages"].values())[-1] | {"steps": 2, "freeze": [], "warmup_steps": 0}
-    frames = 4 * model["frame_size"] / model["sample_rate"]
+    seconds = max(4 * model["frame_size"], 1_000) / model["sample_rate"]
     values |= {
         "output": str(folder / "run"),
         "dataset": values["dataset"]
-        | {"cache": str(folder / "cache"), "crop_seconds": frames, "batch_size": 2, "workers": 0},
+        | {"cache": str(folder / "cache"), "crop_seconds": seconds, "batch_size": 2, "workers": 0},
         "loss": values["loss"] | {"mel_windows": [512], "mel_bands": [20], "stft_windows": [256]},
         "stages": {"train": last},
         "device": "cpu",

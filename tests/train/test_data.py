@@ -34,7 +34,7 @@ def test_a_crop_depends_only_on_the_seed_and_its_index(tones, tmp_path):
     np.random.default_rng(0)
     torch.rand(3)
     for i in reversed(range(8)):
-        audio, bandwidth = two[i]
+        audio, bandwidth, _ = two[i]
         assert torch.equal(audio, forward[i][0])
         assert bandwidth == forward[i][1]
     assert not torch.equal(dataset(tones, tmp_path, seed=1)[0][0], forward[0][0])
@@ -45,7 +45,7 @@ def test_crops_have_the_asked_shape_and_stay_within_full_scale(tones, tmp_path):
     crops = dataset(tones, tmp_path, 5_000, min_gain_db=-3.0, max_gain_db=60.0)
     peaks = []
     for i in range(40):
-        audio, bandwidth = crops[i]
+        audio, bandwidth, _ = crops[i]
         assert audio.shape == (1, 5_000)
         assert audio.dtype == torch.float32
         assert 0 < bandwidth <= 12_000
@@ -77,7 +77,7 @@ def test_short_clips_are_joined_and_the_narrowest_decides_the_bandwidth(tmp_path
     crops = dataset(clips, tmp_path / "c", min_gain_db=0.0, max_gain_db=0.0)
     seen = set()
     for i in range(30):
-        audio, bandwidth = crops[i]
+        audio, bandwidth, _ = crops[i]
         assert audio.shape == (1, 2_400)
         narrow = bool((audio > 0.4).any())
         assert bandwidth == (4_000 if narrow else 12_000)
