@@ -133,8 +133,12 @@ def listener(config: RunConfig) -> Listen | None:
     if config.distill is None:
         return None
     stores = [FeatureStore(folder) for folder in config.distill.features]
-    sizes = {"frame_size": config.model.frame_size, "sample_rate": config.model.sample_rate}
-    return partial(crop_features, stores, **sizes)
+    return partial(
+        crop_features,
+        stores,
+        frame_size=config.model.frame_size,
+        sample_rate=config.model.sample_rate,
+    )
 
 
 def sift(cache: AudioCache, clips: Sequence[Clip]) -> tuple[list[Clip], list[str]]:

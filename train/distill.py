@@ -59,7 +59,7 @@ class Distiller(nn.Module):
             found = [
                 distance(project(heard), wanted, self.config.form)
                 for project, wanted in zip(
-                    self.maps, teachers.split(self.widths, dim=-1), strict=True
+                    self.maps, torch.split(teachers, self.widths, dim=-1), strict=True
                 )
             ]
         return torch.stack(found).mean()

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,15 +44,28 @@ def cost(model: CodecModel) -> Cost:
     device = next(model.parameters()).device
     frames = math.ceil(model.config.frame_rate)
     audio = torch.zeros(1, 1, frames * model.config.frame_size, device=device)
-    with torch.backends.mkldnn.flags(enabled=False):  # its recurrent layers are not counted
-        with FlopCounterMode(display=False) as encoding:
-            codes, _ = model.encode(audio, model.encoder.init_state(1))
-        with FlopCounterMode(display=False) as decoding:
-            model.decode(codes, model.decoder.init_state(1))
+    recurrent = {torch.ops.aten.mkldnn_rnn_layer: _recurrent_flops}
+    with FlopCounterMode(display=False, custom_mapping=recurrent) as encoding:
+        codes, _ = model.encode(audio, model.encoder.init_state(1))
+    with FlopCounterMode(display=False, custom_mapping=recurrent) as decoding:
+        model.decode(codes, model.decoder.init_state(1))
     share = model.config.frame_rate / frames
     return Cost(
         round(encoding.get_total_flops() / 2 * share), round(decoding.get_total_flops() / 2 * share)
     )
+
+
+def _recurrent_flops(
+    x: Sequence[int], w: Sequence[int], r: Sequence[int], *_: object, **__: object
+) -> int:
+    """Of one recurrent layer, which torch's counter leaves out, from the shapes of its inputs.
+
+    Args:
+        x: [T, B, D].
+        w: [gates, D], weights of the input.
+        r: [gates, H], weights of the state.
+    """
+    return 2 * x[0] * x[1] * (w[0] * w[1] + r[0] * r[1])
 
 
 def bitrates(config: CodecConfig) -> list[tuple[int, float]]:

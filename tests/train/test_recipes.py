@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from sotto.codec.config import ComponentConfig
 from sotto.codec.model import CodecModel
+from sotto.codec.networks.bottleneck import bottleneck
 from sotto.codec.streaming import flatten
 from sotto.export.onnx import export_bundle
+from sotto.train import dry_run
 from sotto.train.config import load_config
 from sotto.train.loop import Trainer
 
@@ -104,3 +108,13 @@ def test_a_recipe_says_its_bitrate_latency_and_what_differs(path):
     if not path.stem.startswith("speech-"):
         assert "https://arxiv.org/abs/" in header
         assert "Differs from the paper" in header
+
+
+def test_the_work_of_a_recurrent_layer_is_counted():
+    part = ComponentConfig("lstm", {"num_layers": 2})
+    lstm = bottleneck(part, 8).requires_grad_(False)
+    x = torch.zeros(1, 5, 8)
+    mapping = {torch.ops.aten.mkldnn_rnn_layer: dry_run._recurrent_flops}
+    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        lstm(x, lstm.init_state(1))
+    assert counter.get_total_flops() == 2 * 5 * 2 * (4 * 8 * (8 + 8))
