@@ -56,7 +56,7 @@ class ISTFTDecoder(Decoder):
             noise_bands: Mel bands of the noise that is added; 0 leaves it out.
             band: Share of the spectrum, from 0 Hz up, that has phases of its own. Above is noise
                 alone: phases that no code carries repeat from frame to frame, and that buzzes.
-            context: A network before the stack, such as a transformer; None leaves it out.
+            context: Network before the stack, such as a transformer; None leaves it out.
         """
 
         dim: Positive = 320

@@ -43,6 +43,22 @@ def test_every_shipped_configuration_builds_all_its_parts(path):
         assert model.delay_samples + config.model.frame_size <= 0.040 * config.model.sample_rate
 
 
+def test_the_default_at_16_khz_differs_in_its_rate_alone():
+    ours, theirs = (
+        load_config(path, ["data=x", "output=y"])
+        for path in CONFIGS
+        if path.stem.startswith("speech-")
+    )
+    assert dataclasses.replace(ours, model=theirs.model) == theirs
+    rate = [config.model.frame_rate for config in (ours, theirs)]
+    assert rate == [50, 50]
+    phases_hz = [
+        config.model.decoder.options["band"] * config.model.sample_rate / 2
+        for config in (ours, theirs)
+    ]
+    assert phases_hz == pytest.approx([5_000, 5_000], rel=1e-3)
+
+
 def test_json_and_back_is_the_same_run():
     config = load()
     dumped = TypeAdapter(RunConfig).dump_python(config, mode="json")
