@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from ..config import FROZEN, ComponentConfig, Part
 from .base import QUANTIZERS, GradientEstimator
 from .codebook import LEARNING
-from .mapped import MappedBook
+from .mapped import EntryMap, MappedBook
 from .residual import ResidualVQ
 
 if TYPE_CHECKING:
     from .options import BookOptions
 
 
-class AffineMap(nn.Module):
+class AffineMap(EntryMap):
     """A scale and a shift per dimension."""
 
     def __init__(self, dim: int) -> None:

@@ -116,7 +116,7 @@ class Stages(Quantizer):
         sizes = [stage.num_codebooks for stage in self._stages]
         parts = [
             stage.decode(part)
-            for stage, part in zip(self._stages, codes.split(sizes, 1), strict=True)
+            for stage, part in zip(self._stages, torch.split(codes, sizes, 1), strict=True)
         ]
         total = parts[0]
         for part in parts[1:]:

@@ -12,7 +12,7 @@ from ..config import FROZEN, ComponentConfig, Part, Positive
 from ..errors import ConfigError
 from .base import QUANTIZERS
 from .codebook import LEARNING
-from .mapped import MappedBook
+from .mapped import EntryMap, MappedBook
 from .residual import ResidualVQ
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class _Block(nn.Module):
         return x + y
 
 
-class VQBridge(nn.Module):
+class VQBridge(EntryMap):
     """Compress, process, recover: entries [V, D] to a table [V, D].
 
     Neighbouring entries are compressed into one token, the tokens exchange what they know, and

@@ -1,6 +1,7 @@
 """Books that learn by gradient: entries as a parameter, or behind a map that all of them share."""
 
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -31,14 +32,16 @@ class GradientBook(Codebook):
         self._fill(torch.randn(size, dim) * dim**-0.5, learned=True)
 
 
-class EntryMap(Protocol):
+class EntryMap(nn.Module, ABC):
     """What makes entries [V, D] into a table [V, D]."""
 
-    def __call__(self, entries: Tensor) -> Tensor:
-        """The table."""
+    @abstractmethod
+    def forward(self, entries: Tensor) -> Tensor:
+        """Map entries [V, D] to the table [V, D]."""
 
+    @abstractmethod
     def reset(self) -> None:
-        """Become the identity."""
+        """Become the identity, or nearly so."""
 
 
 class MappedBook(Codebook):
@@ -49,29 +52,27 @@ class MappedBook(Codebook):
 
     by_gradient = True
     movable = False  # a place in the table is not that of its entry
+    map: EntryMap
 
     def __init__(
-        self, entry_map: nn.Module, *, learned: bool, size: int, dim: int, shared: "BookOptions"
+        self, entry_map: EntryMap, *, learned: bool, size: int, dim: int, shared: "BookOptions"
     ) -> None:
         super().__init__(size=size, dim=dim, shared=shared)
         self._fill(torch.randn(size, dim) * dim**-0.5, learned=learned)
         self.map = entry_map
 
-    @property
-    def _map(self) -> EntryMap:
-        return self.map
-
     def _vectors(self) -> Tensor:
-        return self._map(self.entries)
+        table: Tensor = self.map(self.entries)
+        return table
 
     @torch.no_grad()
     def start(self, x: Tensor, generator: torch.Generator) -> None:
         """K-means of inputs [N, dim] as entries, and the identity as map."""
-        self._map.reset()
+        self.map.reset()
         super().start(x, generator)
 
 
-class LinearMap(nn.Module):
+class LinearMap(EntryMap):
     """A matrix and a shift."""
 
     def __init__(self, dim: int) -> None:

@@ -80,13 +80,22 @@ class MultiScaleVQ(Quantizer):
 
     def _pool(self, latents: Tensor, places: int) -> Tensor:
         """Frames [B, T, D] to the means that a scale codes: [B * places, T, d]."""
-        means = latents.unflatten(-1, (places, -1, latents.shape[-1] // self.config.steps)).mean(3)
+        B, T, D = latents.shape
+        means = latents.reshape(B, T, places, -1, D // self.config.steps).mean(3)
         return means.permute(0, 2, 1, 3).flatten(0, 1)
 
     def _spread(self, vectors: Tensor, places: int) -> Tensor:
         """Vectors [B * places, T, d] to frames [B, T, D], each held for its steps."""
-        held = vectors.unflatten(0, (-1, places)).permute(0, 2, 1, 3)[:, :, :, None]
-        return held.expand(-1, -1, -1, self.config.steps // places, -1).flatten(2)
+        T, width = vectors.shape[1:]
+        B, steps = vectors.shape[0] // places, self.config.steps
+        held = vectors.reshape(B, places, T, width).permute(0, 2, 1, 3)[:, :, :, None]
+        held = held.expand(B, T, places, steps // places, width)
+        return held.reshape(B, T, steps * width)
+
+    @staticmethod
+    def _by_frame(codes: Tensor, places: int) -> Tensor:
+        """Codes of one scale [B * places, 1, T] to [B, places, T]."""
+        return codes.reshape(codes.shape[0] // places, places, codes.shape[2])
 
     def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
         """Quantize latents [B, T, D]; coarse codes are heard first, then by time."""
@@ -99,7 +108,7 @@ class MultiScaleVQ(Quantizer):
                 some = (depth[:, None] > order).long().flatten()
                 pooled = self._pool(residual, places)
                 out: Quantized = scale(pooled.detach(), some)
-                codes.append(out.codes[:, 0].unflatten(0, (-1, places)))
+                codes.append(self._by_frame(out.codes, places))
                 taken = scale.decode(out.codes).detach()
                 kept = some.to(x)[:, None, None]
                 commitment.append((kept * (pooled - taken).square()).mean())
@@ -125,7 +134,7 @@ class MultiScaleVQ(Quantizer):
             for scale, places in zip(self._scales, self.places, strict=True):
                 found = scale.encode(self._pool(residual, places))  # [B * places, 1, T]
                 residual = residual - self._spread(scale.decode(found), places)
-                codes.append(found[:, 0].unflatten(0, (-1, places)))
+                codes.append(self._by_frame(found, places))
         return torch.cat(codes, dim=1)
 
     def decode(self, codes: Tensor) -> Tensor:
@@ -134,7 +143,7 @@ class MultiScaleVQ(Quantizer):
         codes = nn.functional.pad(codes, (0, 0, 0, missing), value=NOT_HEARD)
         total = None
         for scale, places, part in zip(
-            self._scales, self.places, codes.split(self.places, 1), strict=True
+            self._scales, self.places, torch.split(codes, self.places, 1), strict=True
         ):
             vectors = self._spread(scale.decode(part.flatten(0, 1)[:, None]), places)
             total = vectors if total is None else total + vectors

@@ -64,4 +64,5 @@ def wasserstein_term(x: Tensor, table: Tensor, usage: Tensor, directions: int = 
     reached = (usage / usage.sum())[order].cumsum(0).T.contiguous()  # [directions, V]
     at = ((torch.arange(N, device=x.device) + 0.5) / N).to(reached).expand(directions, N)
     which = torch.searchsorted(reached, at.contiguous()).clamp_max(len(table) - 1)
-    return (ours.gather(0, which.T) - theirs).square().mean()
+    distance: Tensor = (ours.gather(0, which.T) - theirs).square().mean()
+    return distance
