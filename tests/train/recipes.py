@@ -21,7 +21,8 @@ SMALL = {
     "noise_bands": 6,
     # Of lists, so many from their end:
     "strides": 2,
-    "dilations": 2,
+    "residual_kernel_sizes": 2,
+    "dilations": 1,
     "windows": 1,
     "periods": 1,
 }
