@@ -23,6 +23,7 @@ from .compact import compact
 from .graphs import DecoderStep, EncoderStep, round_to_half
 from .parity import Parity, check_parity
 from .sums import join_sums
+from .windows import join_taps
 
 log = logging.getLogger(__name__)
 OPSET = 20
@@ -150,6 +151,7 @@ def _write(
         )
         model = onnx.load(path)
     join_sums(model)
+    join_taps(model)
     compact(model, step)
     for node in model.graph.node:  # traces of the exporter: large, and of no use to a reader
         node.doc_string = ""
