@@ -81,7 +81,8 @@ class MultiScaleVQ(Quantizer):
     def _pool(self, latents: Tensor, places: int) -> Tensor:
         """Frames [B, T, D] to the means that a scale codes: [B * places, T, d]."""
         B, T, D = latents.shape
-        means = latents.reshape(B, T, places, -1, D // self.config.steps).mean(3)
+        steps = self.config.steps
+        means = latents.reshape(B, T, places, steps // places, D // steps).mean(3)
         return means.permute(0, 2, 1, 3).flatten(0, 1)
 
     def _spread(self, vectors: Tensor, places: int) -> Tensor:
