@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from sotto.codec.errors import BackendError, ConfigError
@@ -90,7 +90,7 @@ class PipelineTeacher(SpeechTeacher):
     def __init__(self, source: str, layer: int | None, device: str) -> None:
         from torchaudio import pipelines
 
-        bundle = getattr(pipelines, source, None)
+        bundle: Any = getattr(pipelines, source, None)
         if not hasattr(bundle, "get_model") or not hasattr(bundle, "sample_rate"):
             known = ", ".join(n for n in dir(pipelines) if n.startswith(("HUBERT", "WAVLM")))
             raise ConfigError(f"no teacher '{source}': neither a folder nor a pipeline ({known})")
@@ -220,6 +220,6 @@ def _transformers() -> Any:
     return transformers
 
 
-def _load_folder(source: str, device: str) -> nn.Module:
-    model: nn.Module = _transformers().AutoModel.from_pretrained(source, local_files_only=True)
+def _load_folder(source: str, device: str) -> Any:
+    model = _transformers().AutoModel.from_pretrained(source, local_files_only=True)
     return model.to(device).eval().requires_grad_(False)
