@@ -8,7 +8,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint con
 
 DATA ?= ../shared/speech
 
-.PHONY: setup demo test faults check bench recipes load soak proto types clean
+.PHONY: setup demo test test-all faults check bench recipes load soak proto types clean
 
 setup: $(VENV)/.dev
 
@@ -29,6 +29,10 @@ demo: $(VENV)/.base
 	$(BIN)/python -m sotto.bench.demo
 
 test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow"
+
+# With every option of every quantizer and the graphs of every recipe: a quarter of an hour.
+test-all: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
 # What hostile clients and networks do, with 10,000 messages of a fuzzer.

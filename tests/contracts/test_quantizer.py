@@ -53,6 +53,16 @@ CASES = [(name, options) for name in QUANTIZERS.available() for options in OPTIO
 NAMES = [" ".join([name, *(str(value) for value in options.values())]) for name, options in CASES]
 
 
+def params(cases, names):
+    """Cases for fixtures; of each quantizer the first options are in the default run."""
+    return [
+        pytest.param(case, id=name, marks=[pytest.mark.slow] if case[0] == before else [])
+        for case, name, before in zip(
+            cases, names, [None, *(case[0] for case in cases[:-1])], strict=True
+        )
+    ]
+
+
 def sample(batch=3, frames=20, seed=0):
     """Latents [B, T, D] with few directions of much energy, as a codec's have."""
     random = torch.Generator().manual_seed(seed)
@@ -87,18 +97,18 @@ LEARNED = [case for case, grid in zip(CASES, GRIDS, strict=True) if not grid]
 LEARNED_NAMES = [name for name, grid in zip(NAMES, GRIDS, strict=True) if not grid]
 
 
-@pytest.fixture(params=CASES, ids=NAMES)
+@pytest.fixture(params=params(CASES, NAMES))
 def quantizer(request):
     return build(*request.param)
 
 
-@pytest.fixture(params=LEARNED, ids=LEARNED_NAMES)
+@pytest.fixture(params=params(LEARNED, LEARNED_NAMES))
 def learned(request):
     """Quantizers whose codebooks are placed on latents and learn from them."""
     return build(*request.param)
 
 
-@pytest.fixture(params=CASES, ids=NAMES)
+@pytest.fixture(params=params(CASES, NAMES))
 def unstarted(request):
     return build(*request.param, started=False)
 

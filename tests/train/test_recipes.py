@@ -19,6 +19,7 @@ from sotto.train.loop import Trainer
 from .recipes import scaled_down
 
 CONFIGS = sorted((Path(__file__).parents[2] / "train" / "configs").glob("*.yaml"))
+QUICK = ("encodec-24khz", "speech-24khz")  # whose graphs are checked in the default run
 recipe = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 
 
@@ -87,7 +88,13 @@ def test_the_start_of_a_signal_decodes_alike_whatever_comes_after(path, trained)
     assert torch.equal(*found)
 
 
-@recipe
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else [pytest.mark.slow])
+        for path in CONFIGS
+    ],
+)
 def test_the_graphs_of_a_recipe_give_what_torch_gives(path, trained, tmp_path):
     model, _, _ = trained(path)
     rate = model.config.sample_rate
