@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+MOST_DISTANCES = 1 << 26  # at a time: a quarter of a gigabyte
+
 
 def principal_directions(x: Tensor, count: int) -> Tensor:
     """Orthonormal directions [count, D] in which the rows of `x` [N, D] have most energy."""
@@ -12,7 +14,12 @@ def principal_directions(x: Tensor, count: int) -> Tensor:
 
 
 def kmeans(
-    x: Tensor, size: int, *, generator: torch.Generator, iterations: int = 20
+    x: Tensor,
+    size: int,
+    *,
+    generator: torch.Generator,
+    iterations: int = 20,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Lloyd's algorithm from random rows; an empty cluster moves to a random row.
 
@@ -21,6 +28,7 @@ def kmeans(
         size: Number of clusters.
         generator: On the CPU; decides all that is random.
         iterations: Rounds of assignment and averaging.
+        weights: How much each input counts, [N], adding up to N; all alike if None. N >= `size`.
 
     Returns:
         centres: [size, D].
@@ -35,11 +43,21 @@ def kmeans(
     rows = torch.randperm(len(x), generator=generator)
     centres = x[rows[:size].to(x.device)].clone()
     for _ in range(iterations):
-        codes = (centres.square().sum(1) - 2 * (x @ centres.T)).argmin(1)
-        count = torch.bincount(codes, minlength=size).to(x.dtype)
-        sums = torch.zeros_like(centres).index_add_(0, codes, x)
-        centres = sums / count.clamp_min(1)[:, None]
+        codes = _nearest(x, centres)
+        count = torch.bincount(codes, weights, minlength=size).to(x.dtype)
+        weighted = x if weights is None else x * weights[:, None]
+        sums = torch.zeros_like(centres).index_add_(0, codes, weighted)
+        floor = 1 if weights is None else 1e-12
+        centres = sums / count.clamp_min(floor)[:, None]
         empty = (count == 0).nonzero().squeeze(1)
         fresh = torch.randint(len(x), (len(empty),), generator=generator)
         centres[empty] = x[fresh.to(x.device)]
     return centres, count / len(x)
+
+
+def _nearest(x: Tensor, centres: Tensor) -> Tensor:
+    """Index of the nearest centre of each row, some rows at a time if the distances are many."""
+    half = centres.square().sum(1)
+    rows = max(MOST_DISTANCES // len(centres), 1)
+    parts = [(half - 2 * (part @ centres.T)).argmin(1) for part in torch.split(x, rows)]
+    return torch.cat(parts)
