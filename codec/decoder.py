@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from .layers import ConvNeXtStack, at_least_float32
 from .networks.bottleneck import bottleneck
 from .noise import ShapedNoise
 from .registry import Registry
-from .spectral import OverlapAddISTFT, expand, pad_bins
+from .spectral import OverlapAddISTFT, expand
 from .streaming import State, Stateful, branch
 
 
@@ -92,8 +93,8 @@ class ISTFTDecoder(Decoder):
         self.stack = ConvNeXtStack(
             config.dim, config.num_blocks, config.expansion, config.kernel_size
         )
-        self.num_bins = frame_size + 1
-        self.head = nn.Linear(config.dim, 2 * (round(config.band * frame_size) + 1))
+        self.num_bins = round(config.band * frame_size) + 1
+        self.head = nn.Linear(config.dim, 2 * self.num_bins)
         self.noise: ShapedNoise | None = None
         if config.noise_bands:
             self.noise = ShapedNoise(config.dim, config.noise_bands, frame_size, sample_rate / 2)
@@ -126,10 +127,11 @@ class ISTFTDecoder(Decoder):
         hidden, after["stack"] = self.stack(hidden, branch(state, "stack"))
         spectrum = self.head(hidden)  # not normalised: loudness stays linear
         with torch.autocast(x.device.type, enabled=False):
-            spectrum = pad_bins(expand(at_least_float32(spectrum), self.power), self.num_bins)
+            spectrum = at_least_float32(spectrum).reshape(*x.shape[:2], 2, self.num_bins)
+            spectrum = expand(spectrum, self.power)
             if self.noise is not None:
                 noise, loop = self.noise(at_least_float32(hidden), branch(state, "noise"))
                 after["noise"] = loop
-                spectrum = spectrum + noise
+                spectrum = noise + F.pad(spectrum, (0, noise.shape[-1] - self.num_bins))
             audio, after["istft"] = self.istft(spectrum, branch(state, "istft"))
         return audio, after

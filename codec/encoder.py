@@ -60,7 +60,7 @@ class STFTEncoder(StreamingModule):
         self.mel: LogMel | None = None
         if config.mel_bands:
             self.mel = LogMel(config.mel_bands, num_bins, config.band * sample_rate / 2)
-        self.project_in = nn.Linear(self.stft.num_features + config.mel_bands, config.dim)
+        self.project_in = nn.Linear(2 * num_bins + config.mel_bands, config.dim)
         self.norm_in = nn.LayerNorm(config.dim)
         self.stack = ConvNeXtStack(
             config.dim, config.num_blocks, config.expansion, config.kernel_size
@@ -79,7 +79,7 @@ class STFTEncoder(StreamingModule):
         """Audio [B, S], S = T * frame_size, to latents [B, T, latent_dim]."""
         with torch.autocast(x.device.type, enabled=False):
             spectrum, stft = self.stft(x, branch(state, "stft"))
-            features = compress(spectrum, self.power)
+            features = compress(spectrum, self.power).flatten(2)
             if self.mel is not None:
                 features = torch.cat([features, self.mel(spectrum)], dim=-1)
         hidden = self.norm_in(self.project_in(features))
@@ -100,5 +100,5 @@ class LogMel(nn.Module):
         self.register_buffer("filters", filters.T.contiguous(), persistent=False)
 
     def forward(self, spectrum: Tensor) -> Tensor:
-        """Spectra [B, T, 2 * num_bins] to [B, T, num_bands]; -70 dB are -2, 10 dB are 2.6."""
-        return (energy(spectrum) @ self.filters + 1e-7).log() / 4 + 2
+        """Spectra [B, T, 2, num_bins] to [B, T, num_bands]; -70 dB are -2, 10 dB are 2.6."""
+        return (energy(spectrum).squeeze(2) @ self.filters + 1e-7).log() / 4 + 2

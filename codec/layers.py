@@ -69,8 +69,10 @@ class ConvNeXtBlock(StreamingModule):
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Map `x` [B, T, D] to [B, T, D]."""
         y, conv = self.conv(x, branch(state, "conv"))
-        y = self.contract(F.gelu(self.expand(self.norm(y))))
-        return x + self.scale * y, {"conv": conv}
+        y = F.gelu(self.expand(self.norm(y)))
+        # LayerScale on the weights instead of the output: in a graph it is a constant.
+        weight, bias = self.scale[:, None] * self.contract.weight, self.scale * self.contract.bias
+        return x + F.linear(y, weight, bias), {"conv": conv}
 
 
 class ConvNeXtStack(StreamingModule):

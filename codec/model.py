@@ -120,7 +120,8 @@ class CodecModel(nn.Module):
                 f"codes have shape {tuple(codes.shape)}; expected [B, k, T] with k from 1 to {K} "
                 "and at least one frame"
             )
-        codes = nn.functional.pad(codes, (0, 0, 0, K - codes.shape[1]), value=NOT_HEARD)
+        if codes.shape[1] < K:
+            codes = nn.functional.pad(codes, (0, 0, 0, K - codes.shape[1]), value=NOT_HEARD)
         audio, state = self.decoder(self.quantizer.decode(codes), heard(codes), state)
         return audio[:, None], state
 

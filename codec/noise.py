@@ -1,9 +1,11 @@
 """Noise of a chosen level per band: what a decoder says where no code says the phase."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .spectral import mel_interpolation, windowed_dft
+from .fourier import RealDFT
+from .spectral import mel_interpolation, sine_window
 from .streaming import State, StreamingModule, leaf
 
 
@@ -34,7 +36,8 @@ class ShapedNoise(StreamingModule):
         nn.init.constant_(self.level.bias, -7.0)  # starts near silence
         noise = torch.randn(num_frames, frame_size, generator=torch.Generator().manual_seed(0))
         looped = torch.cat([noise, noise.roll(-1, 0)], dim=1)  # each frame: a hop and the next
-        self.register_buffer("spectra", looped @ windowed_dft(2 * frame_size) * 2**0.5)
+        spectra = RealDFT(2 * frame_size)(looped * sine_window(2 * frame_size) * 2**0.5)
+        self.register_buffer("spectra", spectra.flatten(1))
         self.register_buffer(
             "interpolation", mel_interpolation(num_bands, frame_size + 1, top_hz), persistent=False
         )
@@ -44,14 +47,14 @@ class ShapedNoise(StreamingModule):
         return {"position": self.zeros(batch_size, 1)}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Features [B, T, dim] to spectra [B, T, 2 * bins]: real parts, then imaginary parts."""
-        position = leaf(state, "position")
+        """Features [B, T, dim] to spectra [B, T, 2, bins]: real over imaginary parts."""
         B, T, _ = x.shape
-        step = position.to(torch.int64) + torch.arange(T, device=x.device)
+        position = leaf(state, "position").to(torch.int64)
+        step = torch.remainder(position + torch.arange(T, device=x.device), self.num_frames)
+        after = torch.remainder(step[:, -1:] + 1, self.num_frames)
         if self.training:  # every item of a batch hears another stretch
             step = step + 7 * torch.arange(B, device=x.device)[:, None]
+            step = torch.remainder(step, self.num_frames)
         level = self.level(x).clamp_max(self.MAX_LEVEL) @ self.interpolation
-        gain = level.exp()
-        noise = self.spectra[torch.remainder(step, self.num_frames)]
-        after = torch.remainder(position + T, self.num_frames)
-        return noise * torch.cat([gain, gain], dim=-1), {"position": after}
+        noise = F.embedding(step, self.spectra).reshape(B, T, 2, -1)
+        return noise * level.exp()[:, :, None], {"position": after.to(x.dtype)}

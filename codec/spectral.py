@@ -1,4 +1,4 @@
-"""Causal STFT and overlap-add inverse STFT as matrix products, exact in a stream and in ONNX.
+"""Causal STFT and overlap-add inverse STFT, exact in a stream and in ONNX.
 
 Both use frames of two hops and the sine window, whose square adds up to one over the overlap, so
 that synthesis after analysis gives the input back, one hop late.
@@ -7,34 +7,17 @@ that synthesis after analysis gives the input back, one hop late.
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import ConfigError
+from .fourier import RealDFT
 from .streaming import State, StreamingModule, leaf
 
 
-def windowed_dft(n_fft: int, num_bins: int | None = None) -> Tensor:
-    """Rows of the windowed real DFT, float32 [n_fft, 2 * num_bins]: real parts, imaginary parts.
-
-    Scaled by ``n_fft ** -0.5``, so that spectra keep about the level of the audio. `num_bins`
-    keeps the lowest bins only; all ``n_fft // 2 + 1`` by default.
-    """
-    n = torch.arange(n_fft, dtype=torch.float64)
-    window = torch.sin(math.pi * (n + 0.5) / n_fft)
-    bins = torch.arange(num_bins or n_fft // 2 + 1, dtype=torch.float64)
-    # The product is reduced modulo n_fft before it becomes an angle: no precision is lost.
-    angle = 2 * math.pi / n_fft * torch.remainder(n[:, None] * bins[None, :], n_fft)
-    basis = torch.cat([torch.cos(angle), -torch.sin(angle)], dim=1)
-    rows: Tensor = basis * window[:, None] * n_fft**-0.5
-    return rows.float()
-
-
-def windowed_inverse_dft(n_fft: int) -> Tensor:
-    """Rows of the inverse of `windowed_dft`, float32 [2 * (n_fft // 2 + 1), n_fft], windowed again."""
-    weight = torch.full((n_fft // 2 + 1,), 2.0)
-    weight[0] = weight[-1] = 1.0  # all bins but the first and last stand for a conjugate pair
-    return windowed_dft(n_fft).T * weight.repeat(2)[:, None]
+def sine_window(size: int) -> Tensor:
+    """Sine window float32 [size]; its square adds up to one over two halves."""
+    n = torch.arange(size, dtype=torch.float64)
+    return torch.sin(math.pi * (n + 0.5) / size).float()
 
 
 def mel_interpolation(num_bands: int, num_bins: int, top_hz: float) -> Tensor:
@@ -65,24 +48,24 @@ class CausalSTFT(StreamingModule):
     State: ``tail`` [B, hop], the newest hop of the past.
     """
 
-    basis: Tensor
+    window: Tensor
 
     def __init__(self, hop: int, num_bins: int) -> None:
         super().__init__()
         self.hop = hop
-        self.num_features = 2 * num_bins
-        self.register_buffer("basis", windowed_dft(2 * hop, num_bins), persistent=False)
+        self.dft = RealDFT(2 * hop, num_bins)
+        self.register_buffer("window", sine_window(2 * hop), persistent=False)
 
     def init_state(self, batch_size: int) -> State:
         """Silence."""
         return {"tail": self.zeros(batch_size, self.hop)}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Audio [B, S], S a multiple of `hop`, to spectra [B, S / hop, num_features]."""
+        """Audio [B, S], S a multiple of `hop`, to spectra [B, S / hop, 2, num_bins]."""
         seen = torch.cat([leaf(state, "tail"), x], dim=1)
         hops = seen.reshape(x.shape[0], -1, self.hop)  # [B, T + 1, hop]
         frames = torch.cat([hops[:, :-1], hops[:, 1:]], dim=2)  # [B, T, 2 * hop]
-        return frames @ self.basis, {"tail": hops[:, -1]}
+        return self.dft(frames * self.window), {"tail": hops[:, -1]}
 
 
 class OverlapAddISTFT(StreamingModule):
@@ -92,57 +75,43 @@ class OverlapAddISTFT(StreamingModule):
     the last frame.
     """
 
-    basis: Tensor
+    window: Tensor
 
     def __init__(self, hop: int) -> None:
         super().__init__()
         self.hop = hop
-        self.num_features = 2 * (hop + 1)  # real and imaginary parts of every bin
-        self.register_buffer("basis", windowed_inverse_dft(2 * hop), persistent=False)
+        self.num_bins = hop + 1
+        self.dft = RealDFT(2 * hop, inverse=True)
+        self.register_buffer("window", sine_window(2 * hop), persistent=False)
 
     def init_state(self, batch_size: int) -> State:
         """Silence."""
         return {"tail": self.zeros(batch_size, self.hop)}
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Spectra [B, T, num_features] to audio [B, T * hop]."""
-        frames = x @ self.basis  # [B, T, 2 * hop]
-        first, second = frames[..., : self.hop], frames[..., self.hop :]
-        earlier = torch.cat([leaf(state, "tail")[:, None], second[:, :-1]], dim=1)
-        return (first + earlier).flatten(1), {"tail": second[:, -1]}
+        """Spectra [B, T, 2, bins], bins up to hop + 1, to audio [B, T * hop]."""
+        first, second = (self.dft(x) * self.window).split(
+            [self.hop, self.hop], dim=-1
+        )  # [B, T, hop] each
+        seconds = torch.cat([leaf(state, "tail")[:, None], second], dim=1)
+        return (first + seconds[:, :-1]).flatten(1), {"tail": seconds[:, -1]}
 
 
 def compress(spectrum: Tensor, power: float) -> Tensor:
     """Power-law compression of the magnitude; the phase stays.
 
     Args:
-        spectrum: [..., 2 * bins], real parts then imaginary parts.
+        spectrum: [..., 2, bins], real over imaginary parts.
         power: Exponent of the magnitude, below 1.
     """
-    return spectrum * (_energy_of_both(spectrum) + 1e-8) ** ((power - 1) / 2)
+    return spectrum * (energy(spectrum) + 1e-8) ** ((power - 1) / 2)
 
 
 def expand(compressed: Tensor, power: float) -> Tensor:
     """Undo `compress`, up to its floor."""
-    return compressed * (_energy_of_both(compressed) + 1e-8) ** ((1 / power - 1) / 2)
-
-
-def pad_bins(spectrum: Tensor, num_bins: int) -> Tensor:
-    """Spectra [..., 2 * bins] with zeros above, [..., 2 * num_bins]."""
-    missing = num_bins - spectrum.shape[-1] // 2
-    if not missing:
-        return spectrum
-    real, imaginary = spectrum.chunk(2, dim=-1)
-    return F.pad(torch.cat([F.pad(real, (0, missing)), imaginary], dim=-1), (0, missing))
+    return compressed * (energy(compressed) + 1e-8) ** ((1 / power - 1) / 2)
 
 
 def energy(spectrum: Tensor) -> Tensor:
-    """Squared magnitudes [..., bins] of a spectrum [..., 2 * bins]."""
-    real, imaginary = spectrum.chunk(2, dim=-1)
-    return real * real + imaginary * imaginary
-
-
-def _energy_of_both(spectrum: Tensor) -> Tensor:
-    """Squared magnitudes, once for the real and once for the imaginary parts."""
-    one = energy(spectrum)
-    return torch.cat([one, one], dim=-1)
+    """Squared magnitudes [..., 1, bins] of spectra [..., 2, bins]."""
+    return spectrum.square().sum(-2, keepdim=True)

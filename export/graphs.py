@@ -55,8 +55,6 @@ class DecoderStep(nn.Module):
 @torch.no_grad()
 def round_to_half(model: nn.Module) -> None:
     """Round every weight to what float16 can hold, so that torch and the stored graphs agree."""
-    for (
-        tensor
-    ) in model.state_dict().values():  # not the DFT matrices: they are computed, not stored
+    for tensor in model.state_dict().values():  # not the DFT tables: they are computed
         if tensor.is_floating_point():
             tensor.copy_(tensor.half().to(tensor.dtype))

@@ -22,6 +22,7 @@ from sotto.codec.quantizers.codebook import STATISTICS
 from .compact import compact
 from .graphs import DecoderStep, EncoderStep, round_to_half
 from .parity import Parity, check_parity
+from .splits import join_splits
 from .sums import join_sums
 from .windows import join_taps
 
@@ -150,6 +151,7 @@ def _write(
             verbose=False,
         )
         model = onnx.load(path)
+    join_splits(model)
     join_sums(model)
     join_taps(model)
     compact(model, step)

@@ -8,6 +8,8 @@ import numpy.typing as npt
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from .constants import constants_of
+
 Constants = dict[str, npt.NDArray[Any]]
 
 
@@ -33,13 +35,7 @@ def join_taps(model: onnx.ModelProto) -> int:
     """
     graph = model.graph
     made_by = {output: node for node in graph.node for output in node.output}
-    constants: Constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant":
-            value = node.attribute[0]
-            constants[node.output[0]] = (
-                numpy_helper.to_array(value.t) if value.HasField("t") else np.array(value.ints)
-            )
+    constants = constants_of(graph)
     indices: dict[tuple[str, int], str] = {}
     nodes: list[NodeProto] = []
     found = 0

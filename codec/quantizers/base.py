@@ -155,7 +155,7 @@ def sum_of_books(vectors: Tensor) -> Tensor:
     """
     if not vectors.shape[1]:
         return vectors.sum(dim=1)
-    return reduce(torch.add, vectors.unbind(dim=1))
+    return reduce(torch.add, torch.split(vectors, [1] * vectors.shape[1], dim=1)).squeeze(1)
 
 
 def usable(latents: Tensor) -> Tensor:

@@ -52,6 +52,8 @@ class ResidualVQ(Quantizer):
 
         codebook_dim: Annotated[int, Field(gt=0)] | None = None
 
+    offset: Tensor
+
     def __init__(
         self, config: Config, *, latent_dim: int, num_codebooks: int, codebook_size: int
     ) -> None:
@@ -69,6 +71,8 @@ class ResidualVQ(Quantizer):
         self.config = config
         self.num_codebooks = num_codebooks
         self.codebook_size = codebook_size
+        offset = (codebook_size + 1) * torch.arange(num_codebooks) + 1
+        self.register_buffer("offset", offset[:, None], persistent=False)
         width = config.codebook_dim or latent_dim
         self.projection = Projection(latent_dim, width) if config.codebook_dim else None
         self.books = nn.ModuleList(
@@ -138,7 +142,8 @@ class ResidualVQ(Quantizer):
             for table in self.tables():
                 codes.append(nearest(residual, table))
                 residual = residual - F.embedding(codes[-1], table)
-        return torch.stack(codes, dim=1)
+        # As `torch.stack(codes, dim=1)`, with fewer nodes in a graph.
+        return torch.cat(codes, dim=1).reshape(latents.shape[0], self.num_codebooks, -1)
 
     def search(self, latents: Tensor, depth: Tensor, beam_size: int) -> Tensor:
         """Latents [B, T, D] to the best code paths of ``depth[b]`` books: int64 [B, K, T].
@@ -158,11 +163,10 @@ class ResidualVQ(Quantizer):
     def decode(self, codes: Tensor) -> Tensor:
         """Sum of the vectors of the books heard: codes [B, k, T], k <= K, to [B, T, D]."""
         # One table for all books, each led by a row of zeros for "not heard": one lookup in all.
-        K, stride = codes.shape[1], self.codebook_size + 1
-        offset = stride * torch.arange(K, device=codes.device) + 1
+        offset = self.offset[: codes.shape[1]]
         with torch.autocast(codes.device.type, enabled=False):
             rows = [F.pad(table, (0, 0, 1, 0)) for table in self.tables()]
-            vectors = F.embedding(codes + offset[:, None], torch.cat(rows))
+            vectors = F.embedding(codes + offset, torch.cat(rows))
             return self._up(sum_of_books(vectors))
 
     @torch.no_grad()

@@ -51,7 +51,7 @@ def test_a_loud_band_is_loud_where_it_stands(noise):
     levels = torch.full((1, 64, BANDS), -9.0)
     levels[..., 5] = 0.0
     spectrum, _ = noise(levels, noise.init_state(1))
-    per_bin = energy(spectrum).mean((0, 1))
+    per_bin = energy(spectrum).mean((0, 1, 2))
     centre = int(noise.interpolation[5].argmax())
     assert abs(int(per_bin.argmax()) - centre) < 12
     assert per_bin[centre] > 1e4 * per_bin[centre * 3]

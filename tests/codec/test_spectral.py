@@ -8,8 +8,7 @@ from sotto.codec.spectral import (
     OverlapAddISTFT,
     compress,
     expand,
-    windowed_dft,
-    windowed_inverse_dft,
+    sine_window,
 )
 
 
@@ -30,7 +29,7 @@ def test_synthesis_after_analysis_is_the_input_one_hop_late(audio):
 def test_the_spectrum_is_that_of_torch(audio):
     stft = CausalSTFT(480, 481)
     spectrum, _ = stft(audio, stft.init_state(2))
-    window = torch.sin(torch.pi * (torch.arange(960) + 0.5) / 960)
+    window = sine_window(960)
     expected = torch.stft(
         torch.nn.functional.pad(audio, (480, 0)),
         960,
@@ -40,28 +39,19 @@ def test_the_spectrum_is_that_of_torch(audio):
         normalized=True,
         return_complex=True,
     )
-    found = torch.complex(*spectrum.chunk(2, dim=-1)).transpose(1, 2)
+    found = torch.complex(*spectrum.unbind(2)).transpose(1, 2)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
-def test_fewer_bins_are_the_lowest_ones():
-    real, imaginary = windowed_dft(64).chunk(2, dim=1)
-    low_real, low_imaginary = windowed_dft(64, 5).chunk(2, dim=1)
-    assert torch.equal(low_real, real[:, :5])
-    assert torch.equal(low_imaginary, imaginary[:, :5])
-
-
-@pytest.mark.parametrize("size", [2, 16, 960])
-def test_the_inverse_matrix_undoes_the_matrix_up_to_the_windows(size):
-    window = torch.sin(torch.pi * (torch.arange(size) + 0.5) / size)
-    both = windowed_dft(size) @ windowed_inverse_dft(size)
-    torch.testing.assert_close(both, torch.diag(window.square()), atol=1e-5, rtol=0)
+def test_squares_of_both_halves_of_the_window_add_up_to_one():
+    first, second = sine_window(960).square().chunk(2)
+    torch.testing.assert_close(first + second, torch.ones(480))
 
 
 @pytest.mark.parametrize("module", [CausalSTFT(48, 49), OverlapAddISTFT(48)])
 def test_chunked_equals_whole(module):
-    width = 48 if isinstance(module, CausalSTFT) else module.num_features
-    frames = torch.randn(2, 9, width, generator=torch.Generator().manual_seed(1)).double()
+    shape = (48,) if isinstance(module, CausalSTFT) else (2, 49)
+    frames = torch.randn(2, 9, *shape, generator=torch.Generator().manual_seed(1)).double()
     module = module.double()
 
     def run(plan):
@@ -77,20 +67,20 @@ def test_chunked_equals_whole(module):
 
 @pytest.mark.parametrize("power", [0.3, 0.5, 1.0])
 def test_expansion_undoes_compression(power):
-    spectrum = torch.randn(3, 20, generator=torch.Generator().manual_seed(2)).double()
+    spectrum = torch.randn(3, 2, 10, generator=torch.Generator().manual_seed(2)).double()
     back = expand(compress(spectrum, power), power)
     torch.testing.assert_close(back, spectrum, atol=1e-6, rtol=1e-5)
 
 
 def test_compression_keeps_the_phase_and_raises_the_magnitude():
-    spectrum = torch.tensor([[3.0, 4.0]])  # one bin of 3 + 4i
+    spectrum = torch.tensor([[3.0], [4.0]])  # one bin of 3 + 4i
     compressed = compress(spectrum, 0.3)
     assert compressed.norm().item() == pytest.approx(5**0.3, rel=1e-5)
-    assert (compressed[0, 1] / compressed[0, 0]).item() == pytest.approx(4 / 3, rel=1e-6)
+    assert (compressed[1] / compressed[0]).item() == pytest.approx(4 / 3, rel=1e-6)
 
 
 def test_silence_has_a_finite_spectrum_and_gradient():
-    silence = torch.zeros(1, 10, requires_grad=True)
+    silence = torch.zeros(1, 2, 5, requires_grad=True)
     compressed = compress(silence, 0.3)
     assert not compressed.any()
     expand(compressed, 0.3).sum().backward()
