@@ -386,6 +386,22 @@ def export(
     )
 
 
+@app.command()
+def int8(
+    source: Annotated[str, typer.Argument(help="A shipped model, or a bundle folder.")],
+    target: Annotated[Path, typer.Argument(help="Folder of the new bundle.")],
+    speech: Annotated[list[Path], typer.Option(help="Clips to calibrate on; may be repeated.")],
+) -> None:
+    """Make a bundle whose decoder calculates with 8-bit integers; tokens stay the same."""
+    with _extra("train"):
+        from sotto.export.int8 import calibration_speech, quantize_bundle
+    from sotto.export.runtime import find_bundle
+
+    folder = find_bundle(source)
+    quantize_bundle(folder, target, calibration_speech(speech, folder))
+    _say(f"{target}: same tokens as {folder}, decoder in int8; check it with sotto eval --model")
+
+
 @app.command("eval")
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Searched for audio, with its subfolders.")],
