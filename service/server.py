@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -35,6 +36,7 @@ from .worker import Worker
 logger = logging.getLogger(__name__)
 SERVICE: Final = codec_pb2.DESCRIPTOR.services_by_name["SpeechCodec"].full_name
 SPARE_CALLS: Final = 32  # calls beyond the sessions: health, reflection, refusals under way
+_SWITCH_INTERVAL_S: Final = 1e-4  # as Python counts it: how long a thread keeps the interpreter
 _ABORT_S: Final = 1.0  # for the last words to calls that were ended
 
 
@@ -208,6 +210,11 @@ def run(
     on_ready: Callable[[int], None] | None = None,
     log: LogWriter | None = None,
 ) -> None:
-    """Serve from a plain program, as `serve`; returns after a clean drain."""
+    """Serve from a plain program, as `serve`; returns after a clean drain.
+
+    Threads that come back from a step of a model need the interpreter for a moment only, and would
+    wait for it up to its switch interval, 5 ms by default, while calls keep the event loop busy.
+    """
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(serve(settings or load_settings(), on_ready, log))

@@ -76,10 +76,10 @@ class Settings(BaseSettings):
     address: str = "127.0.0.1:50551"
     models: Annotated[tuple[str, ...], NoDecode, Field(min_length=1)] = ("speech-24khz",)
     threads: Count = 1
-    workers: Count = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2))
+    workers: Count = Field(default_factory=lambda: min(4, os.cpu_count() or 1))
     provider: Literal["cpu", "cuda"] = "cpu"
     max_batch: Count = 64
-    max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 10.0
+    max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
     max_queued_s: Seconds = 30.0
     resume_key_file: Path | None = None
     max_message_bytes: Annotated[int, Field(ge=4096, le=1 << 30)] = 16 << 20
