@@ -30,6 +30,8 @@ class LossConfig:
         loudness: Distance of mel magnitudes raised to 0.3.
         stft: Distance of power-law compressed complex spectra.
         waveform: Mean absolute error of samples.
+        waveform_corner_hz: Frequency where a low-pass filter has halved what that error sees; 0
+            for no filter.
         commitment: Latents towards their codebook vectors.
         codebook: Codebook vectors towards their latents (gradient learning only).
         distillation: First books towards the features of a teacher (with ``distill`` only).
@@ -51,6 +53,7 @@ class LossConfig:
     loudness: NonNegative = 0.0
     stft: NonNegative = 20.0
     waveform: NonNegative = 60.0
+    waveform_corner_hz: NonNegative = 0.0
     commitment: NonNegative = 1.0
     codebook: NonNegative = 1.0
     distillation: NonNegative = 1.0

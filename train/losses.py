@@ -52,7 +52,8 @@ class ReconstructionLoss(nn.Module):
     * ``stft``: mean absolute difference of complex spectra whose magnitudes are raised to 0.3,
       averaged over `stft_windows`; it carries the phase. Bins count by 1 / (1 + (f / corner)^2):
       asking for phases that no code can pay for teaches a decoder to be too quiet there.
-    * ``waveform``: mean absolute difference of samples.
+    * ``waveform``: mean absolute difference of samples, below `waveform_corner_hz` if that is set,
+      for the same reason.
 
     Bins above a recording's own bandwidth are left out, so that a codec trained on mixed material
     does not learn to cut the top.
@@ -107,8 +108,16 @@ class ReconstructionLoss(nn.Module):
             mel=torch.stack(mel).mean(),
             loudness=torch.stack(loudness).mean(),
             stft=torch.stack(stft).mean(),
-            waveform=(decoded - target).abs().mean(),
+            waveform=self._low(decoded - target).abs().mean(),
         )
+
+    def _low(self, x: Tensor) -> Tensor:
+        """What a Hann window as a filter leaves of x [B, S]."""
+        if not self.config.waveform_corner_hz:
+            return x
+        size = round(self.sample_rate / self.config.waveform_corner_hz)  # half is left at 1 / size
+        taps = torch.hann_window(size + 1, periodic=False, device=x.device, dtype=x.dtype)
+        return F.conv1d(x[:, None], (taps / taps.sum())[None, None], padding=size // 2)[:, 0]
 
     def _draw(self, windows: tuple[int, ...], random: torch.Generator | None) -> set[int]:
         """The windows of this step."""
