@@ -49,6 +49,20 @@ def test_only_the_complex_distance_and_the_waveform_hear_the_sign(losses):
     assert found.waveform > 0.1
 
 
+def test_a_corner_leaves_half_of_the_waveform_there_and_little_above():
+    config = LossConfig(
+        mel_windows=(1024,), mel_bands=(40,), stft_windows=(512,), waveform_corner_hz=1_000.0
+    )
+    losses = {
+        hertz: ReconstructionLoss(config, 24_000)(tone(hertz), 0 * tone(hertz), full(1)).waveform
+        / tone(hertz).abs().mean()
+        for hertz in (100, 1_000, 3_000)
+    }
+    assert losses[100] == pytest.approx(1, abs=0.02)
+    assert losses[1_000] == pytest.approx(0.5, abs=0.03)
+    assert losses[3_000] < 0.03
+
+
 def test_a_corner_makes_high_phases_cheap_and_low_ones_not():
     cornered = ReconstructionLoss(
         LossConfig(
