@@ -117,9 +117,9 @@ class SEANetEncoder(StreamingModule):
         self, config: Config, *, sample_rate: int, frame_size: int, latent_dim: int
     ) -> None:
         super().__init__()
-        config.check(frame_size)
+        config.check(frame_size, latent_dim)
         norm, name = config.normalise, config.activation
-        dim = config.channels
+        dim, width = config.channels, latent_dim // config.frame_steps
         layers: dict[str, nn.Module | None] = {
             "conv_in": CausalConv(1, dim, config.kernel_size, normalise=norm)
         }
@@ -130,15 +130,15 @@ class SEANetEncoder(StreamingModule):
         layers |= {
             "bottleneck": _frames(bottleneck(config.bottleneck, dim)),
             "activation": activation(name, dim),
-            "conv_out": CausalConv(dim, latent_dim, config.latent_kernel_size, normalise=norm),
-            "context": _frames(bottleneck(config.context, latent_dim)),
+            "conv_out": CausalConv(dim, width, config.latent_kernel_size, normalise=norm),
+            "context": _frames(bottleneck(config.context, width)),
         }
         if config.frame_stride > 1:
             stride = config.frame_stride
             layers["to_frames"] = CausalConv(
-                latent_dim, latent_dim, 2 * stride, stride=stride, normalise=norm
+                width, width, 2 * stride, stride=stride, normalise=norm
             )
-        self.chain = Chain(layers)
+        self.chain, self.frame_steps = Chain(layers), config.frame_steps
 
     def init_state(self, batch_size: int) -> State:
         """Zeros: silence on the left."""
@@ -146,8 +146,9 @@ class SEANetEncoder(StreamingModule):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Audio [B, S], S = T * frame_size, to latents [B, T, latent_dim]."""
-        latents, state = self.chain(x[:, None], state)
-        return latents.transpose(1, 2), state
+        steps, state = self.chain(x[:, None], state)
+        # [B, width, T * frame_steps] -> [B, T, frame_steps * width]
+        return steps.transpose(1, 2).unflatten(1, (-1, self.frame_steps)).flatten(2), state
 
 
 @DECODERS.register("seanet")
@@ -173,16 +174,17 @@ class SEANetDecoder(Decoder):
         num_codebooks: int,
     ) -> None:
         super().__init__()
-        config.check(frame_size)
+        config.check(frame_size, latent_dim)
         norm, name, dim = config.normalise, config.activation, config.widest
+        width = latent_dim // config.frame_steps
         layers: dict[str, nn.Module | None] = {}
         if config.frame_stride > 1:  # each channel alone, as in Mimi
             layers["from_frames"] = CausalUpsampling(
-                latent_dim, latent_dim, config.frame_stride, groups=latent_dim, normalise=norm
+                width, width, config.frame_stride, groups=width, normalise=norm
             )
         layers |= {
-            "context": _frames(bottleneck(config.context, latent_dim)),
-            "conv_in": CausalConv(latent_dim, dim, config.latent_kernel_size, normalise=norm),
+            "context": _frames(bottleneck(config.context, width)),
+            "conv_in": CausalConv(width, dim, config.latent_kernel_size, normalise=norm),
             "bottleneck": _frames(bottleneck(config.bottleneck, dim)),
         }
         for i, stride in enumerate(reversed(config.strides)):
@@ -193,7 +195,7 @@ class SEANetDecoder(Decoder):
         layers["conv_out"] = CausalConv(dim, 1, config.kernel_size, normalise=norm)
         if config.tanh:
             layers["tanh"] = nn.Tanh()
-        self.chain = Chain(layers)
+        self.chain, self.frame_steps = Chain(layers), config.frame_steps
 
     def init_state(self, batch_size: int) -> State:
         """Zeros."""
@@ -201,7 +203,8 @@ class SEANetDecoder(Decoder):
 
     def forward(self, x: Tensor, depth: Tensor, state: State) -> tuple[Tensor, State]:
         """Latents [B, T, D] and state to audio [B, T * frame_size]; `depth` is not looked at."""
-        audio, state = self.chain(x.transpose(1, 2), state)
+        steps = x.unflatten(2, (self.frame_steps, -1)).flatten(1, 2)  # [B, T * frame_steps, width]
+        audio, state = self.chain(steps.transpose(1, 2), state)
         return at_least_float32(audio[:, 0]), state
 
 

@@ -1,7 +1,6 @@
 """Everything that learns in a run, and one training step of it."""
 
 import logging
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import get_args
@@ -21,11 +20,13 @@ from .config_losses import LossName
 from .config_stages import StageConfig
 from .data import Batch
 from .distill import make_distiller
+from .draws import draw_step, step_generator
 from .ema import MovingAverage
 from .initial import take_over
 from .losses import ReconstructionLoss
-from .packets import arrivals
 from .precision import Precision
+from .record import mean_metrics
+from .schedule import schedule
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class Learner:
         _, stage, at = self.config.stage_at(step)
         self._prepare(stage, at)
         self.optimizer.zero_grad(set_to_none=True)
-        draws = [self._generator(step, number) for number in range(len(batches))]
+        draws = [step_generator(self.config.seed, step, number) for number in range(len(batches))]
         found: list[dict[str, Tensor]] = []
         for batch, random in zip(batches, draws, strict=True):
             with self.clock.phase("forward"):
@@ -184,9 +185,9 @@ class Learner:
         self, batch: Batch, stage: StageConfig, at: int, random: torch.Generator
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Decoded audio [B, 1, S - delay], its target, and how far they and the codes are off."""
-        depth, noise, arrived = self._draw(batch, stage, at, random)
+        draw = draw_step(self.config.model, stage, at, batch.audio, random)
         with self.precision.autocast():
-            out = self.model(batch.audio, depth, noise, arrived)
+            out = self.model(batch.audio, draw.depth, draw.noise, draw.arrived)
         delay = self.model.delay_samples
         decoded = out.audio[..., delay:].float()
         target = batch.audio[..., : batch.audio.shape[-1] - delay]
@@ -245,51 +246,3 @@ class Learner:
             moved = self.model.quantizer.restart_unused(random)
             ranks.copy_from_first(self.model.quantizer.state_dict().values())
             metrics["restarted"] = torch.tensor(float(moved))
-
-    def _generator(self, step: int, number: int) -> torch.Generator:
-        """Decides all that is random in batch `number` of this process in a step.
-
-        Two processes draw what one would for two batches.
-        """
-        block = number * ranks.count() + ranks.index()
-        seed = self.config.seed * 1_000_003 + step + (block << 32)
-        return torch.Generator().manual_seed(seed)
-
-    def _draw(
-        self, batch: Batch, stage: StageConfig, at: int, random: torch.Generator
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Books heard per item [B], noise in the quantizer's place, and frames that arrive."""
-        B, K = batch.audio.shape[0], self.config.model.num_codebooks
-        T = batch.audio.shape[-1] // self.config.model.frame_size
-        if not stage.quantize:
-            noise = torch.randn(B, T, self.config.model.latent_dim, generator=random)
-            ramp = stage.latent_noise * min(1.0, 2 * at / stage.steps)
-            return torch.full((B,), K, device=self.device), (ramp * noise).to(self.device), None
-        some = torch.randint(1, K + 1, (B,), generator=random)
-        full = torch.rand(B, generator=random) < stage.full_depth
-        depth = torch.where(full, K, some).to(self.device)
-        if stage.lost_frames == 0:
-            return depth, None, None
-        arrived = arrivals((B, T), stage.lost_frames, stage.lost_burst, random)
-        return depth, None, arrived.to(self.device)
-
-
-def schedule(at: int, stage: StageConfig, final: float) -> float:
-    """Share of the peak learning rate: linear warm-up to 1, then the stage's fall to `final`."""
-    if at < stage.warmup_steps:
-        return (at + 1) / stage.warmup_steps
-    progress = (at - stage.warmup_steps) / max(stage.steps - stage.warmup_steps, 1)
-    if stage.schedule == "exponential":
-        return float(final**progress)
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def mean_metrics(found: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Means of scalars over batches that name them, and over all processes."""
-    names = dict.fromkeys(name for metrics in found for name in metrics)
-    means = {
-        name: torch.stack([m[name].detach().float() for m in found if name in m]).mean()
-        for name in names
-    }
-    ranks.average(means.values())
-    return means

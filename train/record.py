@@ -5,7 +5,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -15,10 +15,12 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 from tqdm import tqdm
 
+from sotto.codec import ranks
 from sotto.codec.atomic import atomic_path
 from sotto.codec.errors import CodecError
 
@@ -181,3 +183,14 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def mean_metrics(found: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Means of scalars over batches that name them, and over all processes."""
+    names = dict.fromkeys(name for metrics in found for name in metrics)
+    means = {
+        name: torch.stack([m[name].detach().float() for m in found if name in m]).mean()
+        for name in names
+    }
+    ranks.average(means.values())
+    return means

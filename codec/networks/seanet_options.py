@@ -34,6 +34,8 @@ class SEANetOptions:
         bottleneck: Network at the lowest rate of the strides, on the widest channels; or None.
         context: Network over the latents at that rate; or None.
         frame_stride: One more stride, of the latents themselves, from that rate to the frames.
+        frame_steps: How many latents in a row make up a frame, one after the other; for quantizers
+            that see steps of time inside a frame, such as ``multi-scale``.
     """
 
     channels: Positive = 32
@@ -51,20 +53,24 @@ class SEANetOptions:
     bottleneck: ComponentConfig | None = None
     context: ComponentConfig | None = None
     frame_stride: Positive = 1
+    frame_steps: Positive = 1
 
     @property
     def widest(self) -> int:
         """Channels at the lowest rate."""
         return int(self.channels * 2 ** len(self.strides))
 
-    def check(self, frame_size: int) -> None:
-        """Raise ConfigError unless all strides together make a frame."""
-        product = math.prod(self.strides) * self.frame_stride
+    def check(self, frame_size: int, latent_dim: int) -> None:
+        """Raise ConfigError unless all strides make a frame, and all steps fit into a latent."""
+        steps = self.frame_steps
+        product = math.prod(self.strides) * self.frame_stride * steps
         if product != frame_size:
             raise ConfigError(
-                f"strides {list(self.strides)} with frame_stride={self.frame_stride} make frames "
-                f"of {product} samples, not frame_size={frame_size}"
+                f"strides {list(self.strides)} with frame_stride={self.frame_stride} and "
+                f"frame_steps={steps} make frames of {product} samples, not frame_size={frame_size}"
             )
+        if latent_dim % steps:
+            raise ConfigError(f"frame_steps={steps} must divide latent_dim={latent_dim}")
 
     def stage(self, dim: int) -> ResidualStage:
         """Residual units at one rate."""

@@ -17,6 +17,7 @@ VARIANTS = {
     "depthwise": {"depthwise": True, "compress": 1, "normalise": False, "conv_skip": True},
     "recurrent": {"bottleneck": {"name": "lstm"}},
     "strided latents": {"strides": [2, 4], "frame_stride": 3, "context": TRANSFORMER},
+    "steps in a frame": {"strides": [3, 4], "frame_steps": 2, "context": TRANSFORMER},
 }
 
 

@@ -16,7 +16,9 @@ SMALL = {
     "num_layers": 1,
     "num_heads": 2,
     "context_frames": 6,
-    "codebook_dim": 8,
+    "codebook_dim": 4,
+    "semantic_dim": 8,
+    "acoustic_dim": 8,
     "mel_bands": 8,
     "noise_bands": 6,
     # Of lists, so many from their end:
@@ -50,13 +52,17 @@ def scaled_down(path, data, folder):
     config = load_config(path, [f"data={data}"])
     values = TypeAdapter(RunConfig).dump_python(config, mode="json")
     model = values["model"]
-    model |= {"latent_dim": 16, "num_codebooks": min(model["num_codebooks"], 4)}
+    model |= {"latent_dim": 24, "num_codebooks": min(model["num_codebooks"], 4)}
     model["codebook_size"] = 16
     for part in (model["encoder"], model["quantizer"], model["decoder"], *values["discriminators"]):
         part["options"] = shrink(part["options"])
     if "strides" in model["encoder"]["options"]:
         options = model["encoder"]["options"]
-        model["frame_size"] = math.prod(options["strides"]) * options.get("frame_stride", 1)
+        factors = [options[name] for name in ("frame_stride", "frame_steps") if name in options]
+        model["frame_size"] = math.prod([*options["strides"], *factors])
+    scales = model["quantizer"]["options"]
+    if "steps" in scales:  # one book for each place in a frame
+        model["num_codebooks"] = sum(scales["steps"] // stride for stride in scales["strides"])
     last = list(values["stages"].values())[-1] | {"steps": 2, "freeze": [], "warmup_steps": 0}
     seconds = max(4 * model["frame_size"], 1_000) / model["sample_rate"]
     values |= {

@@ -30,7 +30,7 @@ def load(*overrides):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_configuration_builds_all_its_parts(path):
     config = load_config(path, ["data=somewhere"])
-    with torch.random.fork_rng():
+    with torch.device("meta"):  # all shapes, no numbers
         model = CodecModel(config.model)
         for part in config.discriminators:
             DISCRIMINATORS.create(part.name, part.options)

@@ -13,9 +13,10 @@ from sotto.train.balancer import Balancer
 from sotto.train.checkpoint import load_checkpoint
 from sotto.train.config_stages import StageConfig
 from sotto.train.data import Batch, batches
-from sotto.train.learner import Learner, schedule
+from sotto.train.learner import Learner
 from sotto.train.loop import Trainer
 from sotto.train.precision import Precision
+from sotto.train.schedule import schedule
 
 CPU = torch.device("cpu")
 

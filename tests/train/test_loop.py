@@ -16,9 +16,9 @@ from sotto.export.onnx import identity
 from sotto.train.checkpoint import load_checkpoint
 from sotto.train.config_stages import StageConfig
 from sotto.train.data import Batch
-from sotto.train.learner import schedule
 from sotto.train.loop import Trainer
 from sotto.train.record import Recorder
+from sotto.train.schedule import schedule
 
 
 def stop_at(monkeypatch, trainer, step):

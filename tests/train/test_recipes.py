@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from sotto.codec.config import ComponentConfig
+from sotto.codec.config import CodecConfig, ComponentConfig
 from sotto.codec.model import CodecModel
 from sotto.codec.networks.bottleneck import bottleneck
 from sotto.codec.streaming import flatten
@@ -19,7 +19,6 @@ from sotto.train.loop import Trainer
 from .recipes import scaled_down
 
 CONFIGS = sorted((Path(__file__).parents[2] / "train" / "configs").glob("*.yaml"))
-QUICK = ("encodec-24khz", "speech-24khz")  # whose graphs are checked in the default run
 recipe = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 
 
@@ -88,20 +87,55 @@ def test_the_start_of_a_signal_decodes_alike_whatever_comes_after(path, trained)
     assert torch.equal(*found)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, id=path.stem, marks=[] if path.stem in QUICK else [pytest.mark.slow])
-        for path in CONFIGS
-    ],
-)
+@pytest.mark.slow
+@recipe
 def test_the_graphs_of_a_recipe_give_what_torch_gives(path, trained, tmp_path):
     model, _, _ = trained(path)
-    rate = model.config.sample_rate
-    speech = 0.1 * torch.randn(1, 1, rate, generator=torch.Generator().manual_seed(0))
     twin = CodecModel(model.config)
     twin.load_state_dict(model.state_dict())
-    export_bundle(twin, tmp_path, speech=speech)  # raises if they differ
+    export_bundle(twin, tmp_path, speech=noise(model.config))  # raises if they differ
+
+
+def noise(config, seconds=1):
+    samples = seconds * config.sample_rate
+    return 0.1 * torch.randn(1, 1, samples, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_graphs_of_all_that_recipes_have_give_what_torch_gives(tmp_path):
+    transformer = {"num_layers": 1, "num_heads": 2, "expansion": 1, "context": 6}
+    waveform = {
+        "channels": 2,
+        "strides": [4],
+        "latent_kernel_size": 3,
+        "residual_kernel_sizes": [3],
+        "dilations": [2],
+        "pointwise": False,
+        "conv_skip": True,
+        "activation": "snake",
+        "bottleneck": {"name": "lstm", "options": {"num_layers": 1}},
+        "context": {"name": "transformer", "options": transformer},
+        "frame_stride": 3,
+        "frame_steps": 2,
+    }
+    book = {"name": "rvq", "options": {"codebook_dim": 2, "normalize": True}}
+    config = CodecConfig(
+        name="all",
+        version="1",
+        sample_rate=2_400,
+        frame_size=24,
+        latent_dim=8,
+        num_codebooks=3,
+        codebook_size=4,
+        encoder=ComponentConfig("seanet", waveform),
+        quantizer=ComponentConfig("multi-scale", {"steps": 2, "strides": [2, 1], "inner": book}),
+        decoder=ComponentConfig("seanet", waveform),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = CodecModel(config).eval().requires_grad_(False)
+    latents, _ = model.encoder(noise(config)[:, 0], model.encoder.init_state(1))
+    model.quantizer.start(latents.flatten(0, 1), torch.Generator().manual_seed(0))
+    export_bundle(model, tmp_path, speech=noise(config))  # raises if they differ
 
 
 @recipe

@@ -12,13 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
+from typer.testing import CliRunner
 
+from sotto.cli import app
 from sotto.codec.errors import BundleError
 from sotto.train import checkpoint as checkpoints
 from sotto.train.checkpoint import BEST, load_checkpoint
 from sotto.train.config import RunConfig
 from sotto.train.config_recovery import GuardConfig, KeepConfig
 from sotto.train.guard import FEWEST, Guard
+from sotto.train.learner import Learner
 from sotto.train.loop import DivergedError, Trainer
 from sotto.train.progress import better, score
 
@@ -31,11 +34,15 @@ def curve(run):
     return [{k: v for k, v in line.items() if not k.startswith(TIMES)} for line in lines]
 
 
-def start(config, folder):
-    """Run `config` in a process of its own."""
+def written(config, folder):
     path = folder / "run.yaml"
     path.write_text(json.dumps(TypeAdapter(RunConfig).dump_python(config, mode="json")))
-    command = [sys.executable, "-m", "sotto", "train", str(path)]
+    return path
+
+
+def start(config, folder):
+    """Run `config` in a process of its own."""
+    command = [sys.executable, "-m", "sotto", "train", str(written(config, folder))]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -86,8 +93,24 @@ def stopping(trainer, stop):
     return counted
 
 
+def test_sigterm_saves_and_the_command_ends_cleanly(long, tmp_path, monkeypatch, caplog):
+    train_step = Learner.train_step
+
+    def interrupted(learner, batches, step):
+        if step == 4:
+            signal.raise_signal(signal.SIGTERM)
+        return train_step(learner, batches, step)
+
+    monkeypatch.setattr(Learner, "train_step", interrupted)
+    result = CliRunner().invoke(app, ["train", str(written(long, tmp_path))])
+    assert result.exit_code == 0, result.output
+    assert "run again to go on" in caplog.text
+    assert load_checkpoint(long.output)[1]["step"] == len(curve(long.output)) == 5
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_sigterm_saves_and_ends_cleanly(long, tmp_path):
+def test_sigterm_to_a_process_saves_and_ends_cleanly(long, tmp_path):
     process = start(long, tmp_path)
     wait_for_steps(process, long.output, 5)
     process.send_signal(signal.SIGTERM)
