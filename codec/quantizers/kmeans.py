@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+MOST_DISTANCES = 1 << 26  # at a time: a quarter of a gigabyte
+
 
 def principal_directions(x: Tensor, count: int) -> Tensor:
     """Orthonormal directions [count, D] in which the rows of `x` [N, D] have most energy."""
@@ -35,7 +37,7 @@ def kmeans(
     rows = torch.randperm(len(x), generator=generator)
     centres = x[rows[:size].to(x.device)].clone()
     for _ in range(iterations):
-        codes = (centres.square().sum(1) - 2 * (x @ centres.T)).argmin(1)
+        codes = _nearest(x, centres)
         count = torch.bincount(codes, minlength=size).to(x.dtype)
         sums = torch.zeros_like(centres).index_add_(0, codes, x)
         centres = sums / count.clamp_min(1)[:, None]
@@ -43,3 +45,11 @@ def kmeans(
         fresh = torch.randint(len(x), (len(empty),), generator=generator)
         centres[empty] = x[fresh.to(x.device)]
     return centres, count / len(x)
+
+
+def _nearest(x: Tensor, centres: Tensor) -> Tensor:
+    """Index of the nearest centre of each row, some rows at a time if the distances are many."""
+    half = centres.square().sum(1)
+    rows = max(MOST_DISTANCES // len(centres), 1)
+    parts = [(half - 2 * (part @ centres.T)).argmin(1) for part in torch.split(x, rows)]
+    return torch.cat(parts)
