@@ -1,9 +1,12 @@
 """Latents of real speech from a trained model's encoder, and the audio its decoder makes of them."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -11,9 +14,11 @@ from sotto.codec.errors import AudioError
 from sotto.codec.model import CodecModel
 from sotto.train.cache import AudioCache
 from sotto.train.manifest import Clip, find_clips
-from sotto.train.weights import load_weights
 
 from .clips import Audio
+
+BATCH = 32  # stretches that are encoded together
+LONGEST_S = 10.0  # of a held-out clip
 
 
 @dataclass(frozen=True)
@@ -22,13 +27,19 @@ class SpeechLatents:
 
     Attributes:
         model: The trained codec; its encoder and decoder stay as they are.
-        train: Float32 [N, T, D]: stretches of T frames.
-        clips: Held-out audio, whole frames each.
+        scale: What all latents here were divided by: the deviation of the training latents, so
+            that one learning rate fits every model.
+        train: Float32 [N, T, D]: N stretches of T frames.
+        unseen: Float32 [M, T, D]: stretches of other training clips, to count codes of large books
+            on; M may be 0.
+        clips: Held-out audio [S], whole frames each.
         held_out: Latents [1, T, D] of each of these clips.
     """
 
     model: CodecModel
+    scale: float
     train: Tensor
+    unseen: Tensor
     clips: tuple[Audio, ...]
     held_out: tuple[Tensor, ...]
 
@@ -37,80 +48,87 @@ class SpeechLatents:
         """Audio [S] of latents [1, T, D], without the decoder's delay; the end is silence."""
         decoder = self.model.decoder
         heard = torch.full(latents.shape[:2], num_codebooks)
-        audio, _ = decoder(latents, heard, decoder.init_state(1))
+        audio, _ = decoder(latents * self.scale, heard, decoder.init_state(1))
         delay = decoder.delay_samples
-        return np.pad(audio[0, delay:].numpy(), (0, delay)).clip(-1, 1)
+        padded: Audio = np.pad(audio[0, delay:].numpy(), (0, delay)).clip(-1, 1)
+        return padded
 
 
 @torch.no_grad()
 def speech_latents(
-    folder: Path,
+    model: CodecModel,
     data: Path,
     cache: Path,
     *,
     frames: int,
-    clips: int,
+    unseen: int = 0,
     stretch: int = 50,
     seed: int = 0,
 ) -> SpeechLatents:
-    """Encode crops of the training clips of `data` and some of its held-out clips.
+    """Encode stretches of the training clips of `data`, and its held-out clips.
 
     Args:
-        folder: Bundle with training weights.
+        model: The trained codec; its weights are frozen.
         data: Folder of audio or a manifest.
         cache: Folder for decoded audio.
-        frames: Training frames, in stretches of `stretch`.
-        clips: Held-out clips, spread evenly over all; their first ten seconds are used.
-        stretch: Frames of a crop.
-        seed: Decides which crops.
+        frames: Training frames wanted.
+        unseen: Frames of other clips wanted; fewer come if the data ends.
+        stretch: Frames of a stretch, each encoded from a fresh state.
+        seed: Decides the order of the clips.
 
     Raises:
-        BundleError: The bundle has no training weights.
         AudioError: Too little audio.
     """
-    model = load_weights(folder).eval().requires_grad_(False)
-    config = model.config
-    audio = AudioCache(cache, config.sample_rate)
+    model = model.eval().requires_grad_(False)
+    audio = AudioCache(cache, model.config.sample_rate)
     found = find_clips(data)
-    samples = stretch * config.frame_size
-    random = np.random.default_rng(seed)
-    train: list[Tensor] = []
-    usable = [clip for clip in found if clip.split == "train"]
-    random.shuffle(usable)  # type: ignore[arg-type]
-    for clip in usable:
-        whole = audio.get(clip.path)
-        if len(whole) < samples:
-            continue
-        for at in range(0, len(whole) - samples + 1, 4 * samples):  # not too much of one clip
-            train.append(_encode(model, _scaled(whole[at : at + samples])))
-            if len(train) * stretch >= frames:
-                break
-        if len(train) * stretch >= frames:
-            break
-    held = [clip for clip in found if clip.split == "valid"]
-    picks = np.linspace(0, len(held) - 1, min(clips, len(held))).astype(int)
-    chosen = tuple(_whole_frames(audio, held[i], model) for i in picks)
-    if not train or not chosen:
+    ours = [clip for clip in found if clip.split == "train"]
+    order = [ours[i] for i in np.random.default_rng(seed).permutation(len(ours))]
+    stretches = _stretches(order, audio, stretch * model.config.frame_size)
+    train = _encode_all(model, islice(stretches, -(-frames // stretch)), stretch)
+    other = _encode_all(model, islice(stretches, -(-unseen // stretch)), stretch)
+    held = (_whole_frames(audio, clip, model) for clip in found if clip.split == "valid")
+    clips = tuple(clip for clip in held if clip.size)
+    if len(train) * stretch < frames or not clips:
         raise AudioError(
-            f"'{data}' holds too little audio: no crop of {stretch} frames, or no clip"
+            f"'{data}' holds too little audio: {len(train) * stretch} of {frames} frames to train "
+            f"on, {len(clips)} held-out clips"
         )
-    return SpeechLatents(
-        model, torch.cat(train), chosen, tuple(_encode(model, clip) for clip in chosen)
-    )
+    scale = train.std().item()
+    held_out = tuple(_encode(model, clip[None]) / scale for clip in clips)
+    return SpeechLatents(model, scale, train / scale, other / scale, clips, held_out)
 
 
-def _scaled(samples: "np.typing.NDArray[np.int16]") -> Audio:
-    return samples.astype(np.float32) / 32768
+def _stretches(clips: Sequence[Clip], audio: AudioCache, samples: int) -> Iterator[Audio]:
+    """Clip by clip, all whole stretches [samples]."""
+    for clip in clips:
+        whole = audio.get(clip.path)
+        for at in range(0, len(whole) - samples + 1, samples):
+            yield _scaled(whole[at : at + samples])
+
+
+def _encode_all(model: CodecModel, stretches: Iterator[Audio], frames: int) -> Tensor:
+    """Latents [N, frames, D] of all of them."""
+    parts = [torch.empty(0, frames, model.config.latent_dim)]
+    while batch := list(islice(stretches, BATCH)):
+        parts.append(_encode(model, np.stack(batch)))
+    return torch.cat(parts)
+
+
+def _scaled(samples: npt.NDArray[np.int16]) -> Audio:
+    audio: Audio = samples.astype(np.float32) / np.float32(32_768)
+    return audio
 
 
 def _whole_frames(audio: AudioCache, clip: Clip, model: CodecModel) -> Audio:
     size = model.config.frame_size
-    samples = _scaled(audio.get(clip.path)[: 10 * model.config.sample_rate])
+    samples = _scaled(audio.get(clip.path)[: int(LONGEST_S * model.config.sample_rate)])
     return samples[: len(samples) // size * size]
 
 
 def _encode(model: CodecModel, samples: Audio) -> Tensor:
+    """Latents [B, T, D] of audio [B, S]."""
     encoder = model.encoder
     latents: Tensor
-    latents, _ = encoder(torch.from_numpy(samples)[None], encoder.init_state(1))
+    latents, _ = encoder(torch.from_numpy(samples), encoder.init_state(len(samples)))
     return latents

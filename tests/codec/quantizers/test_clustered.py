@@ -101,7 +101,9 @@ def test_a_size_that_is_not_smaller_is_refused(size):
         shrink(build(), size, generator())
 
 
-@pytest.mark.parametrize(("name", "options"), [("fsq", {}), ("product", {"groups": 1, "inner": "lfq"})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("fsq", {}), ("product", {"groups": 1, "inner": "lfq"})]
+)
 def test_a_grid_has_nothing_to_shrink(name, options):
     with pytest.raises(ConfigError, match="has no books of vectors"):
         shrink(build(name, **options), 16, generator())
