@@ -29,6 +29,7 @@ from .quantizers import Budget, train
 METHODS = tuple(
     Contender(name, name) for name in ("rvq", "simvq", "ibq", "fvq", "optvq", "vqgan-lc")
 )
+FRAMES = (262_144, 655_360)  # 5 hours of speech: 4 and 10 for an entry of the largest book
 Clusters = tuple[Tensor, Tensor]  # centres [size, D] and their shares [size]
 
 
@@ -69,7 +70,7 @@ def compare_large_books(
     sizes: Sequence[int],
     methods: Sequence[Contender] = METHODS,
     budget: Budget,
-    per_entry: tuple[int, int] = (4, 10),
+    frames: tuple[int, int] = FRAMES,
     iterations: int = 5,
     seeds: int = 1,
     console: Console | None = None,
@@ -84,7 +85,7 @@ def compare_large_books(
         sizes: Entries of the books.
         methods: Quantizers with books of vectors.
         budget: What each gets to train, after one k-means for all that start from it.
-        per_entry: Frames per entry of the largest book, to train on and to count codes of.
+        frames: To train on, and of other clips to count the codes of.
         iterations: Of k-means.
         seeds: Trials of each, each from clusters of its own.
         console: Where to print.
@@ -93,8 +94,8 @@ def compare_large_books(
         BundleError: The bundle has no training weights.
         AudioError: Too little audio.
     """
-    ours, theirs = (each * max(sizes) for each in per_entry)
-    latents = speech_latents(load_weights(bundle), data, cache, frames=ours, unseen=theirs)
+    model = load_weights(bundle)
+    latents = speech_latents(model, data, cache, frames=frames[0], unseen=frames[1])
     flat, unseen = latents.train.flatten(0, 1), latents.unseen.flatten(0, 1)
     config = latents.model.config
     about = {

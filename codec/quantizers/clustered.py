@@ -49,14 +49,16 @@ def shrink(quantizer: Quantizer, codebook_size: int, generator: torch.Generator)
             raise ConfigError(f"{type(part).__name__} has no books of vectors to shrink")
     for part in residual:
         pool: Tensor | None = None
-        for index, book in enumerate(part.books):
+        books = []
+        for book in part.books:
             assert isinstance(book, Codebook)
             drawn = _draw(book, max(SAMPLES, 16 * codebook_size), generator)
             pool = drawn if pool is None else pool + drawn
             small = _plain(book, codebook_size)
             small.start(pool, generator)
-            part.books[index] = small
+            books.append(small)
             pool = pool - small.lookup(small.search(pool))
+        part.set_books(books)
     return smaller
 
 

@@ -216,7 +216,7 @@ def test_large_books_are_counted_on_frames_of_other_clips(bundle, data, cache, t
         sizes=(64,),
         methods=METHODS[:2],
         budget=TINY,
-        per_entry=(6, 4),
+        frames=(384, 256),
     )
     assert [trial.label for trial in found] == ["rvq 64", "simvq 64"]
     for trial in found:
