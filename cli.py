@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 client_app = typer.Typer(help="Encode and decode through a server.", no_args_is_help=True)
 app.add_typer(client_app, name="client")
+bench_app = typer.Typer(help="Measure what is claimed.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
 
 Model = Annotated[str, typer.Option(help="A shipped model, or a bundle folder.")]
 Bitrate = Annotated[float | None, typer.Option(help="Bits per second of one channel.")]
@@ -454,6 +456,48 @@ def evaluate(
         name = target if one is report else target.with_stem(f"{target.stem}-{one.model['name']}")
         one.save(name)
         _say(f"saved {name}")
+
+
+@bench_app.command("quantizers")
+def bench_quantizers(
+    data: Annotated[Path, typer.Argument(help="Folder or manifest of speech.")],
+    model: Model = "speech-24khz",
+    only: Annotated[list[str] | None, typer.Option(help="Of these; may be repeated.")] = None,
+    large: Annotated[bool, typer.Option("--large", help="One large book of each method.")] = False,
+    size: Annotated[list[int] | None, typer.Option(min=2, help="Entries, with --large.")] = None,
+    end_to_end: Annotated[
+        bool, typer.Option("--end-to-end", help="A small codec with each of the main ones.")
+    ] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Of training.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Trials of each.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A few steps: does it run?")] = False,
+    cache: Annotated[Path, typer.Option(help="As dataset.cache.")] = Path(".cache/audio"),
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bench-output"),
+    threads: Threads = 1,
+) -> None:
+    """Train quantizers on the same speech with the same bits and budget, and compare them.
+
+    By default on the latents of the model's encoder, which stays as it is.
+    """
+    with _extra("train,eval"):
+        from sotto.bench.quantizer_command import Choice, run
+    from sotto.export.runtime import find_bundle
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    choice = Choice(
+        bundle=find_bundle(model),
+        data=data,
+        cache=cache,
+        out=out,
+        only=tuple(only or ()),
+        steps=steps,
+        seeds=seeds,
+        quick=quick,
+        threads=threads,
+    )
+    if large and end_to_end:
+        raise ConfigError("--large and --end-to-end are two comparisons; ask for one")
+    run(choice, "large" if large else "codecs" if end_to_end else "latents", tuple(size or ()))
 
 
 def main() -> None:

@@ -135,3 +135,13 @@ def test_health_is_an_exit_code(run: Run, tiny_bundle: Path) -> None:
         assert run("client", "health", "--address", server.address) == "SERVING\n"
     said = run("client", "health", "--address", server.address, "--timeout-s", 1, ok=False)
     assert said.startswith("error: ")
+
+
+def test_one_comparison_of_quantizers_at_a_time(run: Run, tiny_bundle: Path) -> None:
+    words = ["bench", "quantizers", ".", "--model", tiny_bundle, "--large", "--end-to-end"]
+    assert "ask for one" in run(*words, ok=False)
+
+
+def test_quantizers_that_do_not_exist_are_not_compared(run: Run, tiny_bundle: Path) -> None:
+    said = run("bench", "quantizers", ".", "--model", tiny_bundle, "--only", "vq", ok=False)
+    assert "no quantizer 'vq' to compare" in said

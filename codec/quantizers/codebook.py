@@ -130,8 +130,12 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def start(self, x: Tensor, generator: torch.Generator) -> None:
         """Place the entries by k-means on inputs [N, dim]."""
-        centres, share = kmeans(x, self.size, generator=generator)
-        self._place(torch.arange(self.size, device=x.device), centres, share)
+        self.place(*kmeans(x, self.size, generator=generator))
+
+    @torch.no_grad()
+    def place(self, vectors: Tensor, share: Tensor) -> None:
+        """Put all entries where the table has them at `vectors` [size, dim], used by `share`."""
+        self._place(torch.arange(self.size, device=vectors.device), vectors, share)
 
     @torch.no_grad()
     def restart_unused(self, generator: torch.Generator) -> int:
@@ -189,7 +193,7 @@ class Codebook(nn.Module):
         ranks.copy_from_first((anchors,))
         weight = (-10 * self.usage * self.size / (1 - self.options.decay) - 1e-3).exp()
         moved = torch.lerp(vectors, anchors, weight[:, None])
-        self._place(torch.arange(self.size, device=x.device), moved, self.usage.clone())
+        self.place(moved, self.usage.clone())
 
 
 LEARNING: Registry[Codebook] = Registry("learning")

@@ -1,5 +1,6 @@
 """Residual vector quantization: each book codes what the books before it left over."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -69,15 +70,19 @@ class ResidualVQ(Quantizer):
                 "in a 'cascade'"
             )
         self.config = config
-        self.num_codebooks = num_codebooks
-        self.codebook_size = codebook_size
-        offset = (codebook_size + 1) * torch.arange(num_codebooks) + 1
-        self.register_buffer("offset", offset[:, None], persistent=False)
         width = config.codebook_dim or latent_dim
         self.projection = Projection(latent_dim, width) if config.codebook_dim else None
-        self.books = nn.ModuleList(
-            make_book(config, size=codebook_size, dim=width) for _ in range(num_codebooks)
+        self.set_books(
+            [make_book(config, size=codebook_size, dim=width) for _ in range(num_codebooks)]
         )
+
+    def set_books(self, books: Sequence[Codebook]) -> None:
+        """Have these books, which are all of one size, in place of those before."""
+        self.num_codebooks, self.codebook_size = len(books), books[0].size
+        self.books = nn.ModuleList(books)
+        # Where each book's vectors begin in a table of all of them, each led by a row of zeros.
+        offset = (self.codebook_size + 1) * torch.arange(len(books)) + 1
+        self.register_buffer("offset", offset[:, None].to(books[0].usage.device), persistent=False)
 
     @property
     def _books(self) -> list[Codebook]:

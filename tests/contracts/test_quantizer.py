@@ -263,8 +263,9 @@ def test_learning_lowers_the_error(learned):
             optimizer.zero_grad()
             (out.codebook + (out.latents - latents).square().mean()).backward()
             optimizer.step()
-    # Gradients move books of three of the 24 dimensions slowly: 0.90 to 0.92 after these steps.
-    assert error(learned.eval(), latents) < 0.95 * before
+    # What three of the 24 dimensions cannot hold stays: 0.90 to 0.92 after these steps.
+    narrow = any(getattr(m, "projection", None) is not None for m in learned.modules())
+    assert error(learned.eval(), latents) < (0.95 if narrow else 0.8) * before
 
 
 def test_evaluation_learns_nothing(quantizer):

@@ -1,0 +1,154 @@
+"""How much of one very large book is used on real speech latents, method by method.
+
+SimVQ, IBQ, FVQ, OptVQ and VQGAN-LC promise that next to all entries are; plain `rvq`, with moving
+averages and restarts, is measured beside them.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from sotto.codec.quantizers import Quantizer
+from sotto.codec.quantizers.codebook import Codebook
+from sotto.codec.quantizers.kmeans import kmeans, nearest_centres
+from sotto.codec.quantizers.simvq import RandomLinearBook
+from sotto.codec.usage import codebook_use
+from sotto.train.weights import load_weights
+
+from .contenders import Contender
+from .latents import speech_latents
+from .quantizer_report import LARGE_COLUMNS, report_each
+from .quantizers import Budget, train
+
+METHODS = tuple(
+    Contender(name, name) for name in ("rvq", "simvq", "ibq", "fvq", "optvq", "vqgan-lc")
+)
+FRAMES = (262_144, 655_360)  # 5 hours of speech: 4 and 10 for an entry of the largest book
+Clusters = tuple[Tensor, Tensor]  # centres [size, D] and their shares [size]
+
+
+@dataclass(frozen=True)
+class LargeTrial:
+    """One large book after training.
+
+    Attributes:
+        label: Method and entries.
+        seed: Of weights and batches.
+        steps: Training steps.
+        train_s: Processor time of these, in seconds, without the k-means that methods share.
+        used_share: Share of entries that occur among the counted codes.
+        even_share: What that share would be if codes were drawn evenly.
+        entropy_share: Entropy over log2 of the entries.
+        num_tokens: Codes counted, of frames of clips that nothing was trained on.
+        signal_to_noise_db: Energy of these frames around the training frames' mean, over that of
+            the error.
+    """
+
+    label: str
+    seed: int
+    steps: int
+    train_s: float
+    used_share: float
+    even_share: float
+    entropy_share: float
+    num_tokens: int
+    signal_to_noise_db: float
+
+
+def compare_large_books(
+    bundle: Path,
+    data: Path,
+    cache: Path,
+    out: Path,
+    *,
+    sizes: Sequence[int],
+    methods: Sequence[Contender] = METHODS,
+    budget: Budget,
+    frames: tuple[int, int] = FRAMES,
+    iterations: int = 5,
+    seeds: int = 1,
+    console: Console | None = None,
+) -> list[LargeTrial]:
+    """Train one book of each size with each method, and count its codes on other clips.
+
+    Args:
+        bundle: Folder of a model with training weights.
+        data: Folder of audio or a manifest, with held-out clips.
+        cache: Folder for decoded audio.
+        out: Folder for ``large-books.json`` and ``.md``.
+        sizes: Entries of the books.
+        methods: Quantizers with books of vectors.
+        budget: What each gets to train, after one k-means for all that start from it.
+        frames: To train on, and of other clips to count the codes of.
+        iterations: Of k-means.
+        seeds: Trials of each, each from clusters of its own.
+        console: Where to print.
+
+    Raises:
+        BundleError: The bundle has no training weights.
+        AudioError: Too little audio.
+    """
+    model = load_weights(bundle)
+    latents = speech_latents(model, data, cache, frames=frames[0], unseen=frames[1])
+    flat, unseen = latents.train.flatten(0, 1), latents.unseen.flatten(0, 1)
+    config = latents.model.config
+    about = {
+        "model": f"{config.name} {config.version}",
+        "budget": asdict(budget),
+        "train_frames": len(flat),
+        "kmeans_iterations": iterations,
+    }
+
+    def rounds() -> Iterator[list[LargeTrial]]:
+        for size, seed in product(sizes, range(seeds)):
+            random = torch.Generator().manual_seed(seed)
+            clusters = kmeans(flat, size, generator=random, iterations=iterations)
+            for method in methods:
+                book = replace(method, num_codebooks=1, codebook_size=size)
+                yield [one_book(latents.train, unseen, book, clusters, budget, seed)]
+
+    return report_each(rounds(), LARGE_COLUMNS, about, out / "large-books", console or Console())
+
+
+def one_book(
+    latents: Tensor,
+    unseen: Tensor,
+    contender: Contender,
+    clusters: Clusters,
+    budget: Budget,
+    seed: int,
+) -> LargeTrial:
+    """Train a book on latents [N, T, D] from `clusters`, and count its codes of `unseen` [M, D]."""
+    size = contender.codebook_size
+
+    def begin(quantizer: Quantizer, sample: Tensor, random: torch.Generator) -> None:
+        for book in quantizer.modules():
+            if isinstance(book, RandomLinearBook):  # has nothing to do with clusters
+                book.start(sample, random)
+            elif isinstance(book, Codebook):
+                book.place(*clusters)
+
+    quantizer, seconds = train(latents, contender, budget, seed=seed, start=begin)
+    table = next(b for b in quantizer.modules() if isinstance(b, Codebook)).table()
+    codes = nearest_centres(unseen, table)
+    counts = torch.bincount(codes, minlength=size).numpy()[None]
+    use = codebook_use(counts)[0]
+    error = float((table[codes] - unseen).square().sum())
+    energy = float((unseen - latents.mean((0, 1))).square().sum())
+    return LargeTrial(
+        label=f"{contender.label} {size}",
+        seed=seed,
+        steps=budget.steps,
+        train_s=seconds,
+        used_share=use.used_share,
+        even_share=-math.expm1(use.num_tokens * math.log1p(-1 / size)),
+        entropy_share=use.entropy_share,
+        num_tokens=use.num_tokens,
+        signal_to_noise_db=10 * math.log10(energy / max(error, 1e-12)),
+    )
