@@ -203,7 +203,7 @@ class SEANetDecoder(Decoder):
 
     def forward(self, x: Tensor, depth: Tensor, state: State) -> tuple[Tensor, State]:
         """Latents [B, T, D] and state to audio [B, T * frame_size]; `depth` is not looked at."""
-        steps = x.unflatten(2, (self.frame_steps, -1)).flatten(1, 2)  # [B, T * frame_steps, width]
+        steps = x.reshape(x.shape[0], x.shape[1] * self.frame_steps, -1)
         audio, state = self.chain(steps.transpose(1, 2), state)
         return at_least_float32(audio[:, 0]), state
 
