@@ -153,3 +153,12 @@ def test_steps_are_found_in_their_stages():
 def test_a_run_may_never_quantize(make_run):
     config = make_run(stages={"only": {"steps": 1, "quantize": False}})
     assert config.quantizer_step is None
+
+
+def test_a_decoder_of_its_own_keeps_the_tokens_of_the_default_model():
+    small = load_config(DEFAULT.parent / "decoders" / "speech-24khz-small.yaml", ["data=somewhere"])
+    ours, theirs = small.model, load().model
+    assert dataclasses.replace(ours, decoder=theirs.decoder) == theirs
+    assert ours.decoder != theirs.decoder
+    assert set(small.init_parts) == {"encoder", "quantizer"}
+    assert all({"encoder", "quantizer"} <= set(stage.freeze) for stage in small.stages.values())
