@@ -7,6 +7,8 @@ from pathlib import Path
 from sotto.train.config import RunConfig
 from sotto.train.loop import Trainer
 
+START_LATENTS = 1024  # to encode more for a good start would take longer than the steps
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -59,7 +61,7 @@ def shortened(
             crop_seconds=max(seconds, 4 / config.model.frame_rate),
         ),
         stages={"trial": replace(last, steps=steps, freeze=(), quantize=True)},
-        start_latents=2 * config.model.codebook_size,
+        start_latents=min(2 * config.model.codebook_size, START_LATENTS),
         log_every=1,
         validation_clips=1,
         validate_every=steps + 1,
