@@ -455,7 +455,7 @@ def test_a_search_for_a_depth_is_never_worse_than_its_prefix(quantizer, beam_siz
         assert (found <= (quantizer.decode(short) - latents).square().sum(-1) * (1 + 1e-5)).all()
 
 
-# To a graph these are residual books like any other: they differ in training only.
+# They differ from others in training only: their graphs are those of `rvq`, of `binary` that of `lfq`.
 SAME_GRAPH = ("binary", "cvq", "gumbel", "ibq", "optvq", "vqwae")
 
 
