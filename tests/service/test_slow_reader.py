@@ -57,7 +57,7 @@ def until_held_back(talkers):
 
 def test_readers_that_stop_hold_no_memory_and_no_other_stream(tiny_bundle):
     with (
-        running_server(tiny_bundle, max_audio_s=1e6) as server,
+        running_server(tiny_bundle, max_audio_s=1e6, workers=1) as server,  # steps hold memory, too
         SottoClient(server.address) as client,
     ):
         assert client.encode(np.zeros(24_000, np.float32), 24_000).totals.num_frames
