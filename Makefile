@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 DATA ?= ../shared/speech
+# Tests of a file stay together: they share what was exported for them.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: setup demo test test-all faults check bench recipes load soak proto types clean
 
@@ -29,11 +31,11 @@ demo: $(VENV)/.base
 	$(BIN)/python -m sotto.bench.demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 # With every option of every quantizer and the graphs of every recipe: a quarter of an hour.
 test-all: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 # What hostile clients and networks do, with 10,000 messages of a fuzzer.
 faults: $(VENV)/.dev
