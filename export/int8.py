@@ -29,10 +29,7 @@ from .constants import constants_of
 from .runtime import Codec
 
 BLOCK = 25  # frames that a step of the calibration takes
-BOUNDED = {
-    "LayerNormalization",
-    "Gelu",
-}  # what gives activations of a range that speech hardly moves
+BOUNDED = {"LayerNormalization", "Gelu"}  # give activations of a range that speech hardly moves
 Feeds = Mapping[str, npt.NDArray[Any]]
 
 

@@ -63,6 +63,10 @@ class ReconstructionLoss(nn.Module):
         super().__init__()
         self.config = config
         self.sample_rate = sample_rate
+        if config.waveform_corner_hz:
+            size = round(sample_rate / config.waveform_corner_hz)  # half is left at 1 / size
+            taps = torch.hann_window(size + 1, periodic=False)
+            self.register_buffer("low_pass", (taps / taps.sum())[None, None], persistent=False)
         sizes = sorted({*config.mel_windows, *config.stft_windows})
         self.spectra = nn.ModuleDict({str(size): Spectrum(size) for size in sizes})
         for size, bands in zip(config.mel_windows, config.mel_bands, strict=True):
@@ -115,9 +119,8 @@ class ReconstructionLoss(nn.Module):
         """What a Hann window as a filter leaves of x [B, S]."""
         if not self.config.waveform_corner_hz:
             return x
-        size = round(self.sample_rate / self.config.waveform_corner_hz)  # half is left at 1 / size
-        taps = torch.hann_window(size + 1, periodic=False, device=x.device, dtype=x.dtype)
-        return F.conv1d(x[:, None], (taps / taps.sum())[None, None], padding=size // 2)[:, 0]
+        taps = self.get_buffer("low_pass").to(x.dtype)
+        return F.conv1d(x[:, None], taps, padding=taps.shape[-1] // 2)[:, 0]
 
     def _draw(self, windows: tuple[int, ...], random: torch.Generator | None) -> set[int]:
         """The windows of this step."""
