@@ -15,7 +15,7 @@ from sotto.codec.errors import ConfigError
 
 from .config_data import DataConfig, SourceConfig
 from .config_distill import DistillConfig
-from .config_losses import LossConfig
+from .config_losses import LossConfig, LossName
 from .config_recovery import GuardConfig, KeepConfig
 from .config_stages import Frozen, StageConfig
 
@@ -127,6 +127,11 @@ class RunConfig:
                 return step
             step += stage.steps
         return None
+
+    def uses(self, *names: LossName) -> bool:
+        """Whether any of these losses has a weight, in any stage."""
+        weights = [vars(self.loss), *(stage.loss_weights for stage in self.stages.values())]
+        return any(weight.get(name) for weight in weights for name in names)
 
     def stage_at(self, step: int) -> tuple[str, StageConfig, int]:
         """Name, stage and step inside the stage of global `step`.

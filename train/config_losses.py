@@ -13,6 +13,8 @@ LossName = Literal[
     "loudness",
     "stft",
     "waveform",
+    "pmsqe",
+    "stoi",
     "commitment",
     "codebook",
     "distillation",
@@ -30,6 +32,8 @@ class LossConfig:
         loudness: Distance of mel magnitudes raised to 0.3.
         stft: Distance of power-law compressed complex spectra.
         waveform: Mean absolute error of samples.
+        pmsqe: Points of the PESQ scale lost.
+        stoi: Decorrelation of third-octave envelopes.
         waveform_corner_hz: Frequency where a low-pass filter has halved what that error sees; 0
             for no filter.
         commitment: Latents towards their codebook vectors.
@@ -53,6 +57,8 @@ class LossConfig:
     loudness: NonNegative = 0.0
     stft: NonNegative = 20.0
     waveform: NonNegative = 60.0
+    pmsqe: NonNegative = 0.0
+    stoi: NonNegative = 0.0
     waveform_corner_hz: NonNegative = 0.0
     commitment: NonNegative = 1.0
     codebook: NonNegative = 1.0

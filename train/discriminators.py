@@ -13,7 +13,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from sotto.codec.config import FROZEN, Positive
 from sotto.codec.registry import Registry
 
-from .losses import Spectrum
+from .spectrum import Spectrum
 
 
 @plain_dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Reconstruction losses: multi-scale log-mel, complex spectra and waveform."""
+"""Reconstruction losses: multi-scale log-mel, complex spectra, waveform and models of hearing."""
 
 from dataclasses import dataclass
 
@@ -8,26 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config_losses import LossConfig
-
-
-class Spectrum(nn.Module):
-    """Complex STFT with a Hann window and a hop of a quarter, scaled to be level with the audio."""
-
-    window: Tensor
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-        self.register_buffer("window", torch.hann_window(size), persistent=False)
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """Audio [B, S] to complex [B, bins, frames]; silence is added if it is too short to fold."""
-        if audio.shape[-1] <= self.size // 2:
-            audio = F.pad(audio, (0, self.size - audio.shape[-1]))
-        spectrum = torch.stft(
-            audio, self.size, self.size // 4, window=self.window, return_complex=True
-        )
-        return spectrum * (2 / self.size)
+from .hearing import HearingLoss
+from .spectrum import Spectrum, energy
 
 
 @dataclass(frozen=True)
@@ -38,6 +20,8 @@ class ReconstructionLosses:
     loudness: Tensor
     stft: Tensor
     waveform: Tensor
+    pmsqe: Tensor
+    stoi: Tensor
 
 
 class ReconstructionLoss(nn.Module):
@@ -54,14 +38,16 @@ class ReconstructionLoss(nn.Module):
       asking for phases that no code can pay for teaches a decoder to be too quiet there.
     * ``waveform``: mean absolute difference of samples, below `waveform_corner_hz` if that is set,
       for the same reason.
+    * ``pmsqe`` and ``stoi``: see `HearingLoss`; zero unless `hearing` asks for them.
 
     Bins above a recording's own bandwidth are left out, so that a codec trained on mixed material
     does not learn to cut the top.
     """
 
-    def __init__(self, config: LossConfig, sample_rate: int) -> None:
+    def __init__(self, config: LossConfig, sample_rate: int, *, hearing: bool = False) -> None:
         super().__init__()
         self.config = config
+        self.hearing = HearingLoss(sample_rate) if hearing else None
         self.sample_rate = sample_rate
         if config.waveform_corner_hz:
             size = round(sample_rate / config.waveform_corner_hz)  # half is left at 1 / size
@@ -108,11 +94,15 @@ class ReconstructionLoss(nn.Module):
                 loudness.append(power_distance)
             if size in stft_windows:
                 stft.append(self._complex(size, a, b, bandwidth_hz))
+        none = decoded.new_zeros(())
+        pmsqe, stoi = self.hearing(decoded, target) if self.hearing else (none, none)
         return ReconstructionLosses(
             mel=torch.stack(mel).mean(),
             loudness=torch.stack(loudness).mean(),
             stft=torch.stack(stft).mean(),
             waveform=self._low(decoded - target).abs().mean(),
+            pmsqe=pmsqe,
+            stoi=stoi,
         )
 
     def _low(self, x: Tensor) -> Tensor:
@@ -132,7 +122,7 @@ class ReconstructionLoss(nn.Module):
     def _mel(self, size: int, a: Tensor, b: Tensor, bandwidth_hz: Tensor) -> tuple[Tensor, Tensor]:
         """Distance of logarithms and of powers of mel magnitudes."""
         filters, edge = self.get_buffer(f"mel_{size}"), self.get_buffer(f"edge_{size}")
-        a, b = ((filters @ _energy(x)).sqrt().clamp_min(1e-5) for x in (a, b))
+        a, b = ((filters @ energy(x)).sqrt().clamp_min(1e-5) for x in (a, b))
         kept = edge[None] <= bandwidth_hz[:, None] + 1  # [B, bands]
         return (
             _masked_mean((a.log() - b.log()).abs(), kept),
@@ -147,10 +137,6 @@ class ReconstructionLoss(nn.Module):
             weight = 1 / (1 + (frequency / self.config.stft_corner_hz) ** 2)
             difference = difference * weight[:, None]
         return _masked_mean(difference, kept)
-
-
-def _energy(spectrum: Tensor) -> Tensor:
-    return spectrum.real.square() + spectrum.imag.square() + 1e-12
 
 
 def _power_law(spectrum: Tensor) -> Tensor:

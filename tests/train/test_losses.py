@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from sotto.train.config_losses import LossConfig
-from sotto.train.losses import ReconstructionLoss, Spectrum
+from sotto.train.losses import ReconstructionLoss
+from sotto.train.spectrum import Spectrum
 
 CONFIG = LossConfig(mel_windows=(1024, 256), mel_bands=(40, 20), stft_windows=(512,))
 
