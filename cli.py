@@ -410,6 +410,7 @@ def evaluate(
     bitrates: Annotated[str, typer.Option(help="bit/s, by commas.")] = "1500,3000,6000",
     json_file: Annotated[Path | None, typer.Option("--json", help="Where the numbers go.")] = None,
     visqol: Annotated[bool, typer.Option(help="Also ViSQOL, which takes longest.")] = False,
+    dnsmos: Annotated[bool, typer.Option(help="Also DNSMOS, of the decoded alone.")] = False,
     stress_bitrate: Annotated[
         float | None, typer.Option("--stress", help="Also noise, telephone, …, at so many bit/s.")
     ] = None,
@@ -434,13 +435,14 @@ def evaluate(
 
     rates, peer_rates = _rates("--bitrates", bitrates), _rates("--peer-bitrates", peer_bitrates)
     beside = [make_peer(name.strip(), peer_rates) for name in peers.split(",") if name.strip()]
+    slow = [name for name, wanted in (("visqol", visqol), ("dnsmos", dnsmos)) if wanted]
     codec = load(model, threads=threads)
-    report = measure(codec, folder, rates, with_visqol=visqol, jobs=jobs)
+    report = measure(codec, folder, rates, slow=slow, jobs=jobs)
     print_report(report)
     reports = [report]
     for peer in beside:
         reports.append(
-            evaluate_coder(peer, folder, peer_rates, with_visqol=visqol, jobs=jobs, seed=0)
+            evaluate_coder(peer, folder, peer_rates, slow=slow, jobs=jobs, seed=0)
         )
         print_report(reports[-1])
     if beside:

@@ -45,6 +45,7 @@ PACKAGES = (
     "pystoi",
     "librosa",
     "visqol-python",
+    "speechmos",
 )
 DEFINITIONS = {
     "reference": "the clip mixed down to mono and resampled to the codec's rate by soxr; decoded "
@@ -58,7 +59,7 @@ def evaluate(
     folder: str | Path,
     bitrates: Sequence[float],
     *,
-    with_visqol: bool = False,
+    slow: Sequence[str] = (),
     jobs: int | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -72,7 +73,7 @@ def evaluate(
         codec: The codec to measure.
         folder: Searched with its subfolders for wav, flac, ogg, opus and mp3.
         bitrates: Bits per second; each must mean another number of books.
-        with_visqol: Also compute ViSQOL, which takes longer than all other metrics together.
+        slow: Also compute these: "visqol", which takes longer than all others together, "dnsmos".
         jobs: Processes that compute metrics; None for one per core. One job computes in this
             process; more need a main module that can be imported, as multiprocessing does.
         seed: Of the bootstrap.
@@ -89,7 +90,7 @@ def evaluate(
         SottoCoder(codec, bitrates),
         folder,
         bitrates,
-        with_visqol=with_visqol,
+        slow=slow,
         jobs=jobs,
         seed=seed,
         progress=progress,
@@ -101,7 +102,7 @@ def evaluate_coder(
     folder: str | Path,
     bitrates: Sequence[float],
     *,
-    with_visqol: bool = False,
+    slow: Sequence[str] = (),
     jobs: int | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -112,13 +113,13 @@ def evaluate_coder(
     jobs = min(usable_cores(), len(files)) if jobs is None else jobs
     if jobs < 1:
         raise ConfigError(f"jobs={jobs}; expected at least 1 process")
-    run = _Pass(coder, Path(folder), with_visqol)
+    run = _Pass(coder, Path(folder), tuple(slow))
     scores = _score_with_bar(run, files, jobs, progress)
     if not run.coded:
         first = run.skipped[0]
         raise AudioError(f"none of {len(files)} files can be used; {first.file}: {first.reason}")
     clips = tuple(coded.result(score) for coded, score in zip(run.coded, scores, strict=True))
-    measured = {m.name: m.definition for m in metrics(with_visqol=with_visqol)}
+    measured = {m.name: m.definition for m in metrics(slow=slow)}
     return Report(
         model=coder.description,
         folder=str(folder),
@@ -191,7 +192,7 @@ class _Pass:
 
     coder: Coder
     folder: Path
-    with_visqol: bool
+    slow: tuple[str, ...]
     coded: list[_CodedClip] = field(default_factory=list)
     skipped: list[SkippedFile] = field(default_factory=list)
 
@@ -208,7 +209,7 @@ class _Pass:
             coded = self._code(name, audio)
             points = tuple((c.num_codebooks, c.num_bytes, c.coding_s) for c in coded)
             self.coded.append(_CodedClip(name, audio.size / rate, points))
-            yield ScoringTask(audio, tuple(c.audio for c in coded), rate, self.with_visqol)
+            yield ScoringTask(audio, tuple(c.audio for c in coded), rate, self.slow)
 
     def _code(self, name: str, audio: Audio) -> tuple[Coded, ...]:
         try:

@@ -5,22 +5,26 @@ own; where a metric does so inside (PESQ, ViSQOL), its definition says it. A cli
 cannot judge scores nan and says why: it never turns into a good or a bad number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sotto.codec.errors import ConfigError
 from sotto.codec.usage import BookUse, codebook_use, count_codes
 
 from .clips import Audio, Score
 from .distances import SI_SDR_LIMIT_DB, mel_distance, si_sdr
-from .perceptual import PESQ_PIECE_S, estoi, pesq_wb, stoi, visqol
+from .perceptual import PESQ_PIECE_S, dnsmos, dnsmos_change, estoi, pesq_wb, stoi, visqol
 
 __all__ = [
+    "SLOW",
     "Audio",
     "BookUse",
     "Metric",
     "Score",
     "codebook_use",
     "count_codes",
+    "dnsmos",
+    "dnsmos_change",
     "estoi",
     "mel_distance",
     "metrics",
@@ -54,18 +58,24 @@ class Metric:
 
 
 def score_clip(
-    reference: Audio, decoded: Audio, sample_rate: int, *, with_visqol: bool = False
+    reference: Audio, decoded: Audio, sample_rate: int, *, slow: Sequence[str] = ()
 ) -> dict[str, Score]:
-    """All metrics of one clip by name; `visqol`, the slow one, only if asked for."""
+    """All metrics of one clip by name; of `SLOW` those that are asked for."""
     return {
         metric.name: metric.compute(reference, decoded, sample_rate)
-        for metric in metrics(with_visqol=with_visqol)
+        for metric in metrics(slow=slow)
     }
 
 
-def metrics(*, with_visqol: bool = False) -> tuple[Metric, ...]:
-    """The metrics in the order of reports."""
-    return (*_METRICS, _VISQOL) if with_visqol else _METRICS
+def metrics(*, slow: Sequence[str] = ()) -> tuple[Metric, ...]:
+    """The metrics in the order of reports; of `SLOW` those that are asked for.
+
+    Raises:
+        ConfigError: There is no slow metric of that name.
+    """
+    if unknown := set(slow) - SLOW.keys():
+        raise ConfigError(f"no slow metric {sorted(unknown)}; there are {sorted(SLOW)}")
+    return (*_METRICS, *(metric for name in SLOW if name in slow for metric in SLOW[name]))
 
 
 _METRICS = (
@@ -112,12 +122,35 @@ _METRICS = (
         mel_distance,
     ),
 )
-_VISQOL = Metric(
-    "visqol",
-    "ViSQOL",
-    "MOS-LQO",
-    True,
-    "ViSQOL v3 speech mode at 16 kHz (package visqol-python), polynomial mapping scaled so that "
-    "identical is 5; ViSQOL aligns itself",
-    visqol,
-)
+SLOW: Mapping[str, tuple[Metric, ...]] = {
+    "visqol": (
+        Metric(
+            "visqol",
+            "ViSQOL",
+            "MOS-LQO",
+            True,
+            "ViSQOL v3 speech mode at 16 kHz (package visqol-python), polynomial mapping scaled so "
+            "that identical is 5; ViSQOL aligns itself",
+            visqol,
+        ),
+    ),
+    "dnsmos": (
+        Metric(
+            "dnsmos",
+            "DNSMOS",
+            "OVRL",
+            True,
+            "DNSMOS P.835 overall at 16 kHz (package speechmos), of the decoded clip alone, looped "
+            "to 9 s",
+            dnsmos,
+        ),
+        Metric(
+            "dnsmos_change",
+            "DNSMOS\nchange",
+            "OVRL",
+            True,
+            "DNSMOS overall of the decoded clip less that of its original",
+            dnsmos_change,
+        ),
+    ),
+}

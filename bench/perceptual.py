@@ -1,4 +1,4 @@
-"""Models of hearing: PESQ, STOI, ESTOI and ViSQOL, by the packages that papers use."""
+"""Models of hearing: PESQ, STOI, ESTOI, ViSQOL and DNSMOS, by the packages that papers use."""
 
 import math
 import warnings
@@ -11,7 +11,7 @@ import pystoi
 
 from .clips import Audio, Score, check_pair, resample_pair
 
-PESQ_RATE = VISQOL_RATE = 16_000
+PESQ_RATE = VISQOL_RATE = DNSMOS_RATE = 16_000
 PESQ_PIECE_S = 20  # 50 utterances, the most its C code has room for, cannot fit in 20 s
 STOI_MIN_S = 0.4  # 30 frames of 256 samples, half overlapping, at 10 kHz
 VISQOL_MIN_S = 1.0
@@ -119,6 +119,31 @@ def visqol(reference: Audio, decoded: Audio, sample_rate: int) -> Score:
     return Score(float(result.moslqo))
 
 
+def dnsmos(reference: Audio, decoded: Audio, sample_rate: int) -> Score:
+    """DNSMOS P.835 overall quality of the decoded clip, 1 (bad) to 5 (excellent).
+
+    By `speechmos` at 16 kHz, which loops clips under 9 s. It does not compare: a clean original
+    has about 3 to 3.5, and a codec can be above its original (see `dnsmos_change`).
+
+    Arguments and errors are those of `visqol`.
+
+    Returns:
+        nan if the decoded audio is silent or the clip is under a second.
+
+    Reference: C. K. A. Reddy et al., DNSMOS P.835: a non-intrusive perceptual objective speech
+        quality metric to evaluate noise suppressors, ICASSP 2022.
+    """
+    return _dnsmos(resample_pair(reference, decoded, sample_rate, DNSMOS_RATE)[1])
+
+
+def dnsmos_change(reference: Audio, decoded: Audio, sample_rate: int) -> Score:
+    """DNSMOS overall of the decoded clip less that of its original; see `dnsmos`."""
+    scores = [_dnsmos(clip) for clip in resample_pair(reference, decoded, sample_rate, DNSMOS_RATE)]
+    if reason := next((score.reason for score in scores if score.reason), ""):
+        return Score(math.nan, reason)
+    return Score(scores[1].value - scores[0].value)
+
+
 def _pesq_piece(pair: Audio) -> Score:
     reference, decoded = pair
     if not reference.any():
@@ -146,6 +171,16 @@ def _stoi(reference: Audio, decoded: Audio, sample_rate: int, *, extended: bool)
             return Score(float(pystoi.stoi(reference, decoded, sample_rate, extended=extended)))
     except RuntimeWarning:
         return too_short
+
+
+def _dnsmos(clip: Audio) -> Score:
+    if clip.size < DNSMOS_RATE:
+        return Score(math.nan, "the clip is under 1 s")
+    if not clip.any():
+        return Score(math.nan, "the audio is silent")
+    from speechmos import dnsmos as speechmos  # loads librosa and two graphs: only when wanted
+
+    return Score(float(speechmos.run(clip.clip(-1, 1), DNSMOS_RATE)["ovrl_mos"]))
 
 
 @cache

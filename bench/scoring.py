@@ -23,19 +23,19 @@ class ScoringTask:
         reference: float32 [S].
         decoded: One float32 [S] per bitrate.
         sample_rate: Hz of all of them.
-        with_visqol: Whether to compute ViSQOL too.
+        slow: Which slow metrics to compute too.
     """
 
     reference: Audio
     decoded: tuple[Audio, ...]
     sample_rate: int
-    with_visqol: bool
+    slow: tuple[str, ...]
 
 
 def score_task(task: ScoringTask) -> Scores:
     """Score every decoded clip of a task."""
     return tuple(
-        score_clip(task.reference, decoded, task.sample_rate, with_visqol=task.with_visqol)
+        score_clip(task.reference, decoded, task.sample_rate, slow=task.slow)
         for decoded in task.decoded
     )
 

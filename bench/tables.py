@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from .metrics import Metric, metrics
+from .metrics import SLOW, Metric, metrics
 from .report import RateResult, Report, Summary
 
 
@@ -106,7 +106,7 @@ def _why(report: Report, rate: RateResult, metric: Metric) -> str:
 
 
 def _shown(report: Report) -> list[Metric]:
-    known = {metric.name: metric for metric in metrics(with_visqol=True)}
+    known = {metric.name: metric for metric in metrics(slow=tuple(SLOW))}
     return [known[name] for name in report.rates[0].metrics]
 
 

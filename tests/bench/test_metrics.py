@@ -142,7 +142,7 @@ def test_a_clip_scores_alike_at_another_sample_rate(metric, speech):
 def test_a_clip_gets_every_metric_but_the_slow_one(speech):
     scores = score_clip(speech, noisy(speech, 0.1), 24_000)
     assert list(scores) == [metric.name for metric in METRICS]
-    assert "visqol" in [metric.name for metric in metrics(with_visqol=True)]
+    assert "visqol" in [metric.name for metric in metrics(slow=("visqol",))]
 
 
 @pytest.mark.slow
