@@ -38,7 +38,7 @@ class RectifiedHarmonics(nn.Module):
         nn.init.constant_(self.level.bias, -7.0)  # starts near silence
         bands = mel_interpolation(num_bands, bins, top_hz)
         self.register_buffer("interpolation", bands, persistent=False)
-        mean = (bands / bands.sum(1, keepdim=True)).T.contiguous()
+        mean = (bands / bands.sum(1, keepdim=True)).T.contiguous().half().float()
         self.register_buffer("mean", mean, persistent=False)
 
     interpolation: Tensor

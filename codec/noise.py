@@ -1,5 +1,7 @@
 """Noise of a chosen level per band: what a decoder says where no code says the phase."""
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -62,6 +64,7 @@ class ShapedNoise(StreamingModule):
         return noise * level.exp()[:, :, None], {"position": after.to(x.dtype)}
 
 
+@cache
 def even_noise(num_samples: int, frame_size: int, rounds: int = 60) -> Tensor:
     """A loop of noise float32 [num_samples] whose short-time levels hardly change.
 

@@ -7,7 +7,7 @@ import torch
 
 from sotto.codec.errors import ConfigError
 from sotto.codec.model import CodecModel
-from sotto.codec.noise import ShapedNoise
+from sotto.codec.noise import ShapedNoise, even_noise
 from sotto.codec.spectral import OverlapAddISTFT, energy, mel_interpolation
 
 FRAME, BANDS = 480, 12
@@ -76,16 +76,42 @@ def test_items_of_a_training_batch_hear_different_noise(noise):
     assert not torch.equal(different[0], different[1])
 
 
+def test_even_noise_has_hardly_any_level_of_its_own():
+    """Third octaves over 32 ms, at times and in windows that it was not made with."""
+
+    def spread(audio):
+        spectrum = torch.fft.rfft(audio.unfold(0, 768, 311) * torch.hann_window(768))
+        hertz = torch.fft.rfftfreq(768, 1 / 24_000)
+        power = spectrum.abs().square()
+        edges = [(400 * 2 ** (k / 3), 400 * 2 ** ((k + 1) / 3)) for k in range(14)]
+        bands = [power[:, (low <= hertz) & (hertz < high)].mean(1) for low, high in edges]
+        return (10 * torch.stack(bands).log10()).std(1).mean()
+
+    loop = even_noise(64 * FRAME, FRAME)
+    gaussian = torch.randn(64 * FRAME, generator=torch.Generator().manual_seed(1))
+    assert loop.square().mean() == pytest.approx(1.0, rel=1e-3)
+    assert spread(loop) < 0.6 * spread(gaussian)
+
+
+@pytest.mark.parametrize("frame_size", [16, 100, 320])
+def test_even_noise_fits_any_frame(frame_size):
+    loop = even_noise(64 * frame_size, frame_size)
+    assert loop.shape == (64 * frame_size,)
+    assert loop.isfinite().all()
+    assert loop.abs().max() < 10
+
+
 def test_no_level_is_too_high_to_be_finite(noise):
     spectrum, _ = noise(torch.full((1, 2, BANDS), 1e6), noise.init_state(1))
     assert spectrum.isfinite().all()
 
 
-def test_above_the_band_of_the_decoder_is_noise_alone(make_config, make_model):
+def test_above_the_band_of_the_decoder_are_noise_and_harmonics_alone(make_config, make_model):
     model = make_model(make_config())
     frames = model.config.frame_size
     with torch.no_grad():
-        model.decoder.noise.level.bias.fill_(-30)  # no noise, then nothing is left above
+        for source in (model.decoder.noise, model.decoder.harmonics):
+            source.level.bias.fill_(-30)  # then nothing is left above
         latents = torch.randn(1, 50, model.config.latent_dim)
         depth = torch.full((1, 50), 4)
         audio, _ = model.decoder(latents, depth, model.decoder.init_state(1))
