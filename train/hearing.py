@@ -20,8 +20,9 @@ class HearingLoss(nn.Module):
       (Zwicker); differences under a quarter of the quieter of the two are not heard, and what the
       codec adds counts a second time. After ITU-T P.862 and J. M. Martin-Donas et al., A Deep
       Learning Loss Function Based on the Perceptual Evaluation of the Speech Quality, 2018,
-      https://doi.org/10.1109/LSP.2018.2871419. Unlike these it does not forgive differences of
-      level and colour: a codec has no business to make any.
+      https://doi.org/10.1109/LSP.2018.2871419. As there, a band that is louder or quieter
+      throughout is forgiven; if it were not, the weight on what is added would teach a decoder to
+      be too quiet. Levels are for other losses to teach.
     * ``stoi``: 1 - the correlation of third-octave envelopes over 384 ms, 150 Hz to 4.3 kHz;
       segments 40 dB below the loudest of the batch do not count. C. Taal et al., An Algorithm for
       Intelligibility Prediction of Time-Frequency Weighted Noisy Speech, 2011,
@@ -66,6 +67,8 @@ class HearingLoss(nn.Module):
 
     def _points(self, a: Tensor, b: Tensor) -> Tensor:
         """Points that powers of bands [B, bands, frames] lose against others."""
+        colour = (a.mean(-1, keepdim=True) + 1e3) / (b.mean(-1, keepdim=True) + 1e3)
+        b = b * colour.clamp(0.01, 100)
         loud_a, loud_b = self._loudness(a), self._loudness(b)
         unheard = 0.25 * torch.minimum(loud_a, loud_b)
         heard = ((loud_a - loud_b).abs() - unheard).clamp_min(0) * self.width

@@ -66,15 +66,16 @@ def test_a_difference_below_the_threshold_of_hearing_is_free(hearing):
 def test_the_level_of_a_recording_hardly_matters(hearing):
     clean = speechlike(level=0.1)
     coded = clean + noise(clean, 0.01)
-    loud, quiet = (hearing(gain * coded, gain * clean)[0] for gain in (1.0, 0.1))
+    loud, quiet = (hearing(gain * coded, gain * clean)[0] for gain in (1.0, 0.3))
     assert loud == pytest.approx(float(quiet), rel=0.05)
 
 
-def test_a_change_of_level_is_heard_as_loudness_and_not_as_envelope(hearing):
+def test_a_change_of_level_throughout_is_forgiven_and_one_in_a_part_is_not(hearing):
     clean = speechlike()
-    pmsqe, stoi = hearing(0.4 * clean, clean)
-    assert pmsqe > 0.1
-    assert stoi < 1e-3
+    half = clean.clone()
+    half[:, : clean.shape[1] // 2] *= 0.4
+    for index in range(2):
+        assert hearing(half, clean)[index] > 5 * hearing(0.4 * clean, clean)[index]
 
 
 @pytest.mark.parametrize(
