@@ -9,8 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from .config import FROZEN, ComponentConfig, NonNegative, Positive
-from .harmonics import RectifiedHarmonics
+from .config import FROZEN, ComponentConfig, Positive
 from .layers import ConvNeXtStack, at_least_float32
 from .networks.bottleneck import bottleneck
 from .noise import ShapedNoise
@@ -56,8 +55,6 @@ class ISTFTDecoder(Decoder):
             kernel_size: Frames that each block sees, this one included.
             power: Exponent of the spectral compression.
             noise_bands: Mel bands of the noise that is added; 0 leaves it out.
-            harmonics_hz: Harmonics of what is below this frequency are added in the same bands; 0
-                leaves them out.
             band: Share of the spectrum, from 0 Hz up, that has phases of its own. Above is noise
                 alone: phases that no code carries repeat from frame to frame, and that buzzes.
             context: Network before the stack, such as a transformer; None leaves it out.
@@ -69,16 +66,13 @@ class ISTFTDecoder(Decoder):
         kernel_size: Annotated[int, Field(ge=2)] = 7
         power: Annotated[float, Field(gt=0, le=1)] = 0.3
         noise_bands: Annotated[int, Field(ge=0)] = 0
-        harmonics_hz: NonNegative = 0.0
         band: Annotated[float, Field(gt=0, le=1)] = 1.0
         context: ComponentConfig | None = None
 
         def __post_init__(self) -> None:
-            """Something must sound above `band`, and harmonics need bands."""
+            """Something must sound above `band`."""
             if self.band < 1 and not self.noise_bands:
                 raise ValueError(f"band={self.band:g} leaves silence above; set noise_bands too")
-            if self.harmonics_hz and not self.noise_bands:
-                raise ValueError("harmonics_hz needs bands to shape them by; set noise_bands too")
 
     def __init__(
         self,
@@ -104,11 +98,6 @@ class ISTFTDecoder(Decoder):
         self.noise: ShapedNoise | None = None
         if config.noise_bands:
             self.noise = ShapedNoise(config.dim, config.noise_bands, frame_size, sample_rate / 2)
-        self.harmonics: RectifiedHarmonics | None = None
-        if config.harmonics_hz:
-            self.harmonics = RectifiedHarmonics(
-                config.dim, config.noise_bands, frame_size, sample_rate / 2, config.harmonics_hz
-            )
         nn.init.normal_(self.depth.weight, std=0.02)
         nn.init.normal_(self.head.weight, std=0.01)  # starts quiet: expansion makes loud from large
         nn.init.zeros_(self.head.bias)
@@ -143,8 +132,6 @@ class ISTFTDecoder(Decoder):
             if self.noise is not None:
                 noise, loop = self.noise(at_least_float32(hidden), branch(state, "noise"))
                 after["noise"] = loop
-                if self.harmonics is not None:
-                    noise = noise + self.harmonics(at_least_float32(hidden), spectrum)
                 spectrum = noise + F.pad(spectrum, (0, noise.shape[-1] - self.num_bins))
             audio, after["istft"] = self.istft(spectrum, branch(state, "istft"))
         return audio, after

@@ -31,7 +31,7 @@ def tiny_config(quantizer: str = "rvq", **options: object) -> CodecConfig:
         encoder=ComponentConfig("stft-convnext", {"dim": 16, "num_blocks": 1, "mel_bands": 8}),
         quantizer=ComponentConfig(quantizer, dict(options)),
         decoder=ComponentConfig(
-            "convnext-istft", {"dim": 16, "num_blocks": 1, "noise_bands": 6, "harmonics_hz": 1500, "band": 0.5}
+            "convnext-istft", {"dim": 16, "num_blocks": 1, "noise_bands": 6, "band": 0.5}
         ),
     )
 
