@@ -471,6 +471,7 @@ def bench_quantizers(
     steps: Annotated[int | None, typer.Option(min=1, help="Of training.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Trials of each.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few steps: does it run?")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     cache: Annotated[Path, typer.Option(help="As dataset.cache.")] = Path(".cache/audio"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bench-output"),
     threads: Threads = 1,
@@ -493,6 +494,7 @@ def bench_quantizers(
         steps=steps,
         seeds=seeds,
         quick=quick,
+        resume=resume,
         threads=threads,
     )
     if large and end_to_end:

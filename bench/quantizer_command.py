@@ -29,6 +29,7 @@ class Choice:
         steps: Training steps; None for the comparison's own.
         seeds: Trials of each; None for the comparison's own.
         quick: A few steps of one seed, to see that all of it runs.
+        resume: Go on with what `out` has of the same run.
         threads: Of torch.
     """
 
@@ -40,6 +41,7 @@ class Choice:
     steps: int | None = None
     seeds: int | None = None
     quick: bool = False
+    resume: bool = False
     threads: int = 1
 
 
@@ -64,6 +66,7 @@ def run(choice: Choice, comparison: Comparison, sizes: tuple[int, ...] = ()) -> 
             budget=budget,
             frames=5000 if c.quick else 30_000,
             seeds=c.seeds or (1 if c.quick else 3),
+            resume=c.resume,
         )
     elif comparison == "large":
         compare_large_books(
@@ -76,6 +79,7 @@ def run(choice: Choice, comparison: Comparison, sizes: tuple[int, ...] = ()) -> 
             budget=budget,
             frames=(8192, 8192) if c.quick else FRAMES,
             seeds=c.seeds or 1,
+            resume=c.resume,
         )
     else:
         small = SmallCodec(steps=steps or (8 if c.quick else SmallCodec.steps))
@@ -86,4 +90,5 @@ def run(choice: Choice, comparison: Comparison, sizes: tuple[int, ...] = ()) -> 
             chosen(EIGHTY_BITS, c.only or MAIN),
             small=small,
             seeds=c.seeds or 1,
+            resume=c.resume,
         )

@@ -12,6 +12,9 @@ from .beam import search_books
 from .projection import Projection
 
 
+FIT_ROWS = 1024  # residuals that a scale is tried on
+
+
 class GridQuantizer(Quantizer):
     """A point set per book, on what the books before it left over.
 
@@ -191,7 +194,11 @@ class ScaledGrid(GridQuantizer):
         return self.unit_points(codes) * self.scales[book]
 
     def fit(self, residual: Tensor, book: int) -> None:
-        """The best of several scales, in units of the residuals' size, per dimension if it has any."""
+        """The best of several scales, in units of the residuals' size, per dimension if it has any.
+
+        They are tried on `FIT_ROWS` of the residuals, which are enough for one number.
+        """
+        residual = residual[:: -(-len(residual) // FIT_ROWS)]
         axes = () if self.scales.shape[1] == 1 else (0,)
         size = spread_of(residual) if axes else residual.square().mean().sqrt().clamp_min(1e-6)
         tried = [size * factor for factor in torch.linspace(0.3, 4.0, 38).tolist()]
