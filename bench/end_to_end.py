@@ -4,7 +4,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -17,7 +16,7 @@ from sotto.train.loop import Trainer
 
 from .contenders import Contender
 from .latents import speech_latents
-from .quantizer_jobs import Job, report_each
+from .quantizer_jobs import jobs_of, report_each
 from .quantizer_report import CODEC_COLUMNS
 from .quantizer_runs import LISTEN
 from .quantizer_scores import Trial, measure
@@ -124,18 +123,12 @@ def compare_codecs(
         CodecError: A codec cannot be built or trained, or there is too little audio; what is to be
             resumed was another run.
     """
-    jobs = [
-        Job(
-            contender.label,
-            seed,
-            partial(train_codec, small, contender, data, cache, seed),
-            asdict(contender),
-        )
-        for seed in range(seeds)
-        for contender in contenders
-    ]
+
+    def run(contender: Contender, seed: int) -> list[Trial]:
+        return train_codec(small, contender, data, cache, seed)
+
     return report_each(
-        jobs,
+        jobs_of(contenders, seeds, run),
         CODEC_COLUMNS,
         {"codec": asdict(small)},
         out / "codecs",

@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache as once
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from sotto.train.weights import load_weights
 
 from .contenders import Contender
 from .latents import speech_latents
-from .quantizer_jobs import Job, report_each
+from .quantizer_jobs import jobs_of, report_each
 from .quantizer_report import LARGE_COLUMNS
 from .quantizers import Budget, train
 
@@ -126,13 +125,8 @@ def compare_large_books(
         for size in sizes
         for method in methods
     ]
-    jobs = [
-        Job(book.label, seed, partial(run, book, seed), asdict(book))
-        for seed in range(seeds)
-        for book in books
-    ]
     return report_each(
-        jobs,
+        jobs_of(books, seeds, run),
         LARGE_COLUMNS,
         about,
         out / "large-books",

@@ -6,13 +6,14 @@ from typing import Literal
 
 import torch
 
+from .beam_gains import compare_beams
 from .contenders import EIGHTY_BITS, chosen
 from .end_to_end import MAIN, SmallCodec, compare_codecs
 from .large_books import FRAMES, METHODS, compare_large_books
 from .quantizer_runs import compare_on_latents
 from .quantizers import Budget
 
-Comparison = Literal["latents", "large", "codecs"]
+Comparison = Literal["latents", "large", "codecs", "beams"]
 SIZES = (4096, 65_536)
 
 
@@ -81,6 +82,9 @@ def run(choice: Choice, comparison: Comparison, sizes: tuple[int, ...] = ()) -> 
             seeds=c.seeds or 1,
             resume=c.resume,
         )
+    elif comparison == "beams":
+        every = 8 if c.quick else 1
+        compare_beams(c.bundle, c.data, c.cache, c.out, every=every, resume=c.resume)
     else:
         small = SmallCodec(steps=steps or (8 if c.quick else SmallCodec.steps))
         compare_codecs(

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from sotto.codec.errors import ConfigError
 
+from .contenders import Contender
 from .machine import package_versions, this_machine
 from .quantizer_report import Column, markdown, result_table
 from .report import to_json
@@ -31,6 +33,17 @@ class Job:
     seed: int
     run: Callable[[], Sequence[Any]]
     about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def jobs_of(
+    contenders: Sequence[Contender], seeds: int, run: Callable[[Contender, int], Sequence[Any]]
+) -> list[Job]:
+    """All contenders from the first seed, then from the next: `run` is told which and which seed."""
+    return [
+        Job(each.label, seed, partial(run, each, seed), asdict(each))
+        for seed in range(seeds)
+        for each in contenders
+    ]
 
 
 def report_each(

@@ -14,7 +14,7 @@ from sotto.train.weights import load_weights
 
 from .contenders import Contender
 from .latents import SpeechLatents, speech_latents
-from .quantizer_jobs import Job, report_each
+from .quantizer_jobs import Job, jobs_of, report_each
 from .quantizer_report import LATENT_COLUMNS, draw
 from .quantizer_scores import Trial, listen_to, measure
 from .quantizers import Budget, compare_one
@@ -68,17 +68,12 @@ def compare_on_latents(
         "clips_listened_to": min(LISTEN, len(latents.clips)),
         "not_quantized": {"pesq_wb": pesq, "stoi": stoi},
     }
-    jobs = [Job(OWN, 0, partial(own_books, latents, contenders[0].bits))]
-    jobs += [
-        Job(
-            contender.label,
-            seed,
-            partial(compare_one, latents, contender, budget, seed=seed, listen=LISTEN),
-            asdict(contender),
-        )
-        for seed in range(seeds)
-        for contender in contenders
-    ]
+
+    def run(contender: Contender, seed: int) -> list[Trial]:
+        return compare_one(latents, contender, budget, seed=seed, listen=LISTEN)
+
+    own = Job(OWN, 0, partial(own_books, latents, contenders[0].bits))
+    jobs = [own, *jobs_of(contenders, seeds, run)]
     console = console or Console()
     found = report_each(
         jobs,

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..config import FROZEN
 from ..errors import ConfigError
 from .base import QUANTIZERS
-from .grid import ScaledGrid
+from .scaled import ScaledGrid
 
 WIDTH = 24
 WORDS = 4096  # of the extended Golay code
