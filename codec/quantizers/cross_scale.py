@@ -35,8 +35,8 @@ class CrossScaleVQ(Stages):
     halve time and frequency. Here all of it is in the quantizer and within a frame, where a scale
     is a number of channels: no frame waits for another, and any encoder and decoder go with it.
 
-    The maps learn by the loss of the decoder and by how good the guesses are, which is a part of
-    the codebook loss. The latents get their gradient once, by the estimator.
+    The maps learn by how good the guesses are, which is a part of the codebook loss, and by the loss
+    of the decoder where it hears a guess alone. The latents get their gradient once, by the estimator.
 
     Reference: ESC, https://arxiv.org/abs/2404.19441
     """
@@ -129,9 +129,11 @@ class CrossScaleVQ(Stages):
                 auxiliary.append(out.auxiliary)
                 if isinstance(guess, Tensor):
                     surprise.append(F.mse_loss(guess, target.detach()))
-                passed = target - target.detach()  # straight through, to the maps
-                heard = self._guess(number, heard) + out.latents + kept * passed
-                whole = guess + vectors + passed
+                # Straight through to the scale: what a guess lacks is coded, so that where books
+                # are heard the result does not move with the guess.
+                passed = target - residual  # the guess, with the gradient of the scale
+                heard = torch.where(kept > 0, passed + out.latents, self._guess(number, heard))
+                whole = passed + vectors
             assert heard is not None
             quantized = pass_gradient(x, heard, self.gradient)
         return Quantized(

@@ -57,18 +57,18 @@ def test_what_the_narrow_scale_holds_is_guessed_and_costs_the_wide_one_nothing()
     assert seen[0].square().mean() < 0.6 * x.square().mean()
 
 
-def test_guesses_learn_what_no_linear_map_could_say():
+def test_training_betters_the_guess_of_a_scale_that_is_not_heard():
     quantizer, x = start(build(), latents()), latents(seed=1)
-    before = error(quantizer, x, 1), error(quantizer, x)
-    optimizer = torch.optim.Adam(quantizer.train().parameters(), lr=0.01)
-    for _ in range(150):
-        out = quantizer(latents(), full())
+    before = error(quantizer, x, 2)
+    optimizer = torch.optim.Adam(quantizer.train().parameters())
+    random = torch.Generator().manual_seed(0)
+    for step in range(100):
+        optimizer.param_groups[0]["lr"] = 0.003 * (1 - step / 100)
+        out = quantizer(latents(), torch.randint(1, K + 1, (20,), generator=random))
         optimizer.zero_grad()
-        out.codebook.backward()
+        ((out.latents - latents()).square().mean() + out.codebook).backward()
         optimizer.step()
-    quantizer.eval()
-    assert error(quantizer, x, 1) < before[0]
-    assert error(quantizer, x) < before[1]
+    assert error(quantizer.eval(), x, 2) < 0.95 * before
 
 
 def test_the_gradient_reaches_the_latents_once():

@@ -39,8 +39,8 @@ def test_likeness_is_one_for_parallel_groups_and_zero_at_right_angles():
 
 
 def trained(difference, steps=60):
-    """How alike the groups are after training with this weight."""
-    quantizer, x = build(difference=difference).train(), latents(8)
+    """How alike two groups are after training with this weight."""
+    quantizer, x = build(groups=2, difference=difference).train(), latents(8)
     optimizer = torch.optim.Adam(quantizer.parameters(), lr=0.02)
     for _ in range(steps):
         out = quantizer(x, full(8))
@@ -50,7 +50,7 @@ def trained(difference, steps=60):
         optimizer.step()
     quantizer.eval()
     narrow = quantizer.projection.down(x)
-    shares = zip(quantizer.groups, narrow.chunk(K, -1), strict=True)
+    shares = zip(quantizer.groups, narrow.chunk(2, -1), strict=True)
     parts = [group.decode(group.encode(share)) for group, share in shares]
     return likeness(torch.stack(parts, -2)).item()
 
