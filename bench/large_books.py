@@ -30,7 +30,8 @@ from .quantizers import Budget, train
 METHODS = tuple(
     Contender(name, name) for name in ("rvq", "simvq", "ibq", "fvq", "optvq", "vqgan-lc")
 )
-FRAMES = (262_144, 655_360)  # 5 hours of speech: 4 and 10 for an entry of the largest book
+PER_ENTRY = (16, 32)  # frames to train on and to count codes of
+MOST = (262_144, 655_360)  # of each: 5 hours of speech, 4 and 10 for an entry of the largest book
 Clusters = tuple[Tensor, Tensor]  # centres [size, D] and their shares [size]
 
 
@@ -73,7 +74,7 @@ def compare_large_books(
     sizes: Sequence[int],
     methods: Sequence[Contender] = METHODS,
     budget: Budget,
-    frames: tuple[int, int] = FRAMES,
+    frames: tuple[int, int] | None = None,
     iterations: int = 5,
     seeds: int = 1,
     resume: bool = False,
@@ -89,7 +90,8 @@ def compare_large_books(
         sizes: Entries of the books.
         methods: Quantizers with books of vectors.
         budget: What each gets to train, after one k-means for all that start from it.
-        frames: To train on, and of other clips to count the codes of.
+        frames: To train on, and of other clips to count the codes of; None for as many as the size
+            of a book asks for.
         iterations: Of k-means.
         seeds: Trials of each, each from clusters of its own.
         resume: Go on with a run that was stopped.
@@ -101,24 +103,31 @@ def compare_large_books(
         ConfigError: What is to be resumed was another run.
     """
     model = load_weights(bundle)
-    latents = speech_latents(model, data, cache, frames=frames[0], unseen=frames[1])
-    flat, unseen = latents.train.flatten(0, 1), latents.unseen.flatten(0, 1)
+    wanted = {size: frames or frames_for(size) for size in sizes}
+    most = [max(each[i] for each in wanted.values()) for i in (0, 1)]
+    latents = speech_latents(model, data, cache, frames=most[0], unseen=most[1])
     config = latents.model.config
     about = {
         "model": f"{config.name} {config.version}",
         "budget": asdict(budget),
-        "train_frames": len(flat),
+        "frames": frames,
         "kmeans_iterations": iterations,
     }
+
+    def share(size: int) -> tuple[Tensor, Tensor]:
+        """Stretches to train on, and frames to count."""
+        stretch = latents.train.shape[1]
+        train, unseen = (-(-each // stretch) for each in wanted[size])
+        return latents.train[:train], latents.unseen[:unseen].flatten(0, 1)
 
     @once
     def clusters(size: int, seed: int) -> Clusters:
         random = torch.Generator().manual_seed(seed)
-        return kmeans(flat, size, generator=random, iterations=iterations)
+        return kmeans(share(size)[0].flatten(0, 1), size, generator=random, iterations=iterations)
 
     def run(book: Contender, seed: int) -> list[LargeTrial]:
-        begin = clusters(book.codebook_size, seed)
-        return [one_book(latents.train, unseen, book, begin, budget, seed)]
+        size = book.codebook_size
+        return [one_book(*share(size), book, clusters(size, seed), budget, seed)]
 
     books = [
         replace(method, label=f"{method.label} {size}", num_codebooks=1, codebook_size=size)
@@ -134,6 +143,12 @@ def compare_large_books(
         console=console or Console(),
         resume=resume,
     )
+
+
+def frames_for(size: int) -> tuple[int, int]:
+    """Frames to train a book of so many entries on, and to count its codes of."""
+    train, unseen = (min(n * size, most) for n, most in zip(PER_ENTRY, MOST, strict=True))
+    return train, unseen
 
 
 def one_book(

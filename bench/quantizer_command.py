@@ -9,7 +9,7 @@ import torch
 from .beam_gains import compare_beams
 from .contenders import EIGHTY_BITS, chosen
 from .end_to_end import MAIN, SmallCodec, compare_codecs
-from .large_books import FRAMES, METHODS, compare_large_books
+from .large_books import METHODS, compare_large_books
 from .quantizer_runs import compare_on_latents
 from .quantizers import Budget
 
@@ -78,7 +78,7 @@ def run(choice: Choice, comparison: Comparison, sizes: tuple[int, ...] = ()) -> 
             sizes=sizes or (SIZES[:1] if c.quick else SIZES),
             methods=chosen(METHODS, c.only),
             budget=budget,
-            frames=(8192, 8192) if c.quick else FRAMES,
+            frames=(8192, 8192) if c.quick else None,
             seeds=c.seeds or 1,
             resume=c.resume,
         )
