@@ -111,11 +111,6 @@ def learned(request):
     return build(*request.param)
 
 
-@pytest.fixture(params=params(CASES, NAMES))
-def unstarted(request):
-    return build(*request.param, started=False)
-
-
 def full(batch=3):
     return torch.full((batch,), K)
 
@@ -213,7 +208,8 @@ def training_loss(out):
     return loss if out.auxiliary is None else loss + out.auxiliary
 
 
-def test_the_kmeans_start_beats_random_entries(quantizer, unstarted):
+def test_the_kmeans_start_beats_random_entries(request, quantizer):
+    unstarted = build(*request.node.callspec.params["quantizer"], started=False)
     latents = sample(seed=3)
     grid = any(isinstance(module, GridQuantizer) for module in quantizer.modules())
     assert error(quantizer, latents) < (0.9 if grid else 0.5) * error(unstarted, latents)
