@@ -118,11 +118,11 @@ class CrossScaleVQ(Stages):
                 zip(self._stages, self._split(depth), strict=True)
             ):
                 target, guess = targets[number], self._guess(number, whole)
-                residual = (target - guess).detach()
-                out: Quantized = stage(residual, some)
+                held = guess.detach() if isinstance(guess, Tensor) else guess
+                out: Quantized = stage(target.detach() - held, some)
                 vectors = stage.decode(out.codes)
                 kept = (some > 0).to(x)[:, None, None]
-                off = pulled[number] - (target.detach() - residual) - vectors.detach()
+                off = pulled[number] - held - vectors.detach()
                 commitment.append((kept * off.square()).mean())
                 codes.append(out.codes)
                 codebook.append(out.codebook)
@@ -131,7 +131,7 @@ class CrossScaleVQ(Stages):
                     surprise.append(F.mse_loss(guess, target.detach()))
                 # Straight through to the scale: what a guess lacks is coded, so that where books
                 # are heard the result does not move with the guess.
-                passed = target - residual  # the guess, with the gradient of the scale
+                passed = held + (target - target.detach())
                 heard = torch.where(kept > 0, passed + out.latents, self._guess(number, heard))
                 whole = passed + vectors
             assert heard is not None
