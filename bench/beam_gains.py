@@ -37,7 +37,7 @@ class BeamTrial:
         seed: 0; nothing is random.
         gain_db: How much less the squared error is than greedily, in the space of the books.
         worst_db: The same, for the clip where it is least.
-        worse: Frames whose error is above the greedy one by more than rounding.
+        worse: Frames whose error is above the greedy one by more than a millionth.
         frames: Frames searched.
     """
 
@@ -113,7 +113,7 @@ def search_clips(quantizer: ResidualVQ, clips: Sequence[Tensor], beam: int) -> l
     for k in range(K):
         before, after = torch.cat(greedy[k]), torch.cat(found[k])
         gains = [_gain(a, b) for a, b in zip(greedy[k], found[k], strict=True)]
-        worse = int((after > before * (1 + 1e-5)).sum())
+        worse = int((after > before * (1 + 1e-6)).sum())
         label = _label(k + 1, beam)
         trials.append(BeamTrial(label, 0, _gain(before, after), min(gains), worse, len(before)))
     return trials

@@ -14,6 +14,8 @@ from torch import Tensor
 from ..errors import ConfigError
 from .base import NOT_HEARD
 
+ROUNDING = 2e-6  # of sums in float32, in units of the vectors' energy
+
 
 @dataclass(frozen=True)
 class _Stage:
@@ -63,6 +65,8 @@ def _grow(vectors: Tensor, books: Sequence[Tensor], width: int) -> list[_Stage]:
     row = torch.arange(N, device=vectors.device)[:, None]
     residual, stages = vectors, []
     gain = vectors.new_zeros(N, 1)  # half the energy taken so far, per path
+    # What another path must gain over the greedy one, or rounding could make a frame worse.
+    margin = ROUNDING * vectors.square().sum(-1, keepdim=True)
     for entries in books:
         # |r - v|^2 = |r|^2 - 2 (r·v - |v|^2 / 2): all paths of all inputs in one product.
         scores = residual @ entries.T - 0.5 * entries.square().sum(-1)
@@ -71,7 +75,8 @@ def _grow(vectors: Tensor, books: Sequence[Tensor], width: int) -> list[_Stage]:
         gain, chosen = _keep((found.reshape(N, paths, W) + gain[:, :, None]).flatten(1), W)
         parents = chosen // W
         codes = codes.reshape(N, paths * W).gather(1, chosen)
-        stages.append(_Stage(codes, parents, gain.argmax(1, keepdim=True)))
+        ranked = torch.cat([gain[:, :1] + margin, gain[:, 1:]], dim=1)
+        stages.append(_Stage(codes, parents, ranked.argmax(1, keepdim=True)))
         before = residual.index_select(0, (row * paths + parents).flatten())
         residual = before - F.embedding(codes.flatten(), entries)
     return stages
