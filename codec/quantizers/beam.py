@@ -14,6 +14,8 @@ from torch import Tensor
 from ..errors import ConfigError
 from .base import NOT_HEARD
 
+ROUNDING = 2e-6  # of sums in float32, in units of the vectors' energy
+
 
 @dataclass(frozen=True)
 class _Stage:
@@ -47,10 +49,24 @@ def beam_search(vectors: Tensor, books: Sequence[Tensor], depth: Tensor, width: 
     Returns:
         int64 [N, K], `NOT_HEARD` from `depth` on.
     """
+    return _trace(_grow(vectors, books, width), depth[:, None])
+
+
+def beam_search_each(vectors: Tensor, books: Sequence[Tensor], width: int) -> list[Tensor]:
+    """`beam_search` of vectors [N, D] for 1, 2, ... K books at the cost of one: K times [N, K]."""
+    stages = _grow(vectors, books, width)
+    row = torch.zeros(vectors.shape[0], 1, dtype=torch.int64, device=vectors.device)
+    return [_trace(stages, row + 1 + k) for k in range(len(books))]
+
+
+def _grow(vectors: Tensor, books: Sequence[Tensor], width: int) -> list[_Stage]:
+    """The paths of vectors [N, D] through all books."""
     W, N = width, vectors.shape[0]  # not len(): the exporter takes that for a constant
     row = torch.arange(N, device=vectors.device)[:, None]
     residual, stages = vectors, []
     gain = vectors.new_zeros(N, 1)  # half the energy taken so far, per path
+    # What another path must gain over the greedy one, or rounding could make a frame worse.
+    margin = ROUNDING * vectors.square().sum(-1, keepdim=True)
     for entries in books:
         # |r - v|^2 = |r|^2 - 2 (r·v - |v|^2 / 2): all paths of all inputs in one product.
         scores = residual @ entries.T - 0.5 * entries.square().sum(-1)
@@ -59,10 +75,11 @@ def beam_search(vectors: Tensor, books: Sequence[Tensor], depth: Tensor, width: 
         gain, chosen = _keep((found.reshape(N, paths, W) + gain[:, :, None]).flatten(1), W)
         parents = chosen // W
         codes = codes.reshape(N, paths * W).gather(1, chosen)
-        stages.append(_Stage(codes, parents, gain.argmax(1, keepdim=True)))
+        ranked = torch.cat([gain[:, :1] + margin, gain[:, 1:]], dim=1)
+        stages.append(_Stage(codes, parents, ranked.argmax(1, keepdim=True)))
         before = residual.index_select(0, (row * paths + parents).flatten())
         residual = before - F.embedding(codes.flatten(), entries)
-    return _trace(stages, depth[:, None])
+    return stages
 
 
 def search_books(vectors: Tensor, books: Sequence[Tensor], depth: Tensor, width: int) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from sotto.bench import quantizer_command as command
 from sotto.bench.contenders import EIGHTY_BITS, Contender, chosen
 from sotto.bench.end_to_end import SmallCodec, compare_codecs, small_run
-from sotto.bench.large_books import METHODS, compare_large_books
+from sotto.bench.large_books import METHODS, compare_large_books, frames_for
 from sotto.bench.latents import speech_latents
 from sotto.bench.quantizer_report import (
     CODEC_COLUMNS,
@@ -227,6 +227,11 @@ def test_large_books_are_counted_on_frames_of_other_clips(bundle, data, cache, t
     assert saved == markdown(found, LARGE_COLUMNS)
 
 
+def test_codes_of_a_large_book_are_counted_on_many_frames_for_each_entry():
+    assert frames_for(4096) == (65_536, 131_072)
+    assert frames_for(65_536) == (262_144, 655_360)
+
+
 def test_small_codecs_differ_in_the_quantizer_only(data, cache, tmp_path):
     small = SmallCodec(steps=8)
     ours, theirs = (small_run(small, each, data, cache, tmp_path, 0) for each in (RVQ, FSQ))
@@ -254,6 +259,7 @@ def test_a_small_codec_is_trained_and_measured(data, cache, tmp_path):
         ("latents", "compare_on_latents", {"seeds": 1, "frames": 5000}),
         ("large", "compare_large_books", {"seeds": 1, "sizes": (4096,)}),
         ("codecs", "compare_codecs", {"seeds": 1, "small": SmallCodec(steps=8)}),
+        ("beams", "compare_beams", {"every": 8, "resume": False}),
     ],
 )
 def test_a_quick_run_is_the_same_comparison_made_small(

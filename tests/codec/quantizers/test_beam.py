@@ -69,6 +69,25 @@ def test_a_beam_as_wide_as_all_paths_finds_the_best_of_them():
     assert torch.equal(beam_search(x, wide, torch.full((50,), 3), 16), best)
 
 
+def test_rounding_makes_no_frame_worse_whose_error_is_far_below_its_energy():
+    random = torch.Generator().manual_seed(0)
+    books = [30 * torch.randn(16, D, generator=random) * 0.05**k for k in range(6)]
+    drawn = torch.randint(16, (6, 400), generator=random)
+    x = sum(book[codes] for book, codes in zip(books, drawn, strict=True))
+    x = x + 1e-3 * torch.randn(400, D, generator=random)
+    left, greedy = x, []
+    for book in books:
+        greedy.append((left @ book.T - 0.5 * book.square().sum(1)).argmax(1))
+        left = left - book[greedy[-1]]
+
+    def errors_of(codes):
+        kept = sum(book.double()[c] for book, c in zip(books, codes, strict=True))
+        return (x.double() - kept).square().sum(1)
+
+    found = beam_search(x, books, torch.full((400,), 6), 4)
+    assert (errors_of(found.T) <= errors_of(greedy) * (1 + 1e-4)).all()
+
+
 def test_every_item_has_its_own_depth_and_books_beyond_are_not_heard():
     quantizer, x = build(), latents(K + 1, seed=2)
     depth = torch.arange(K + 1)
