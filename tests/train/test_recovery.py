@@ -25,7 +25,7 @@ from sotto.train.learner import Learner
 from sotto.train.loop import DivergedError, Trainer
 from sotto.train.progress import better, score
 
-TIMES = ("steps_per_second", "seconds/")
+TIMES = ("steps_per_second", "processor_seconds", "seconds/")
 
 
 def curve(run):
