@@ -468,9 +468,13 @@ def bench_quantizers(
     end_to_end: Annotated[
         bool, typer.Option("--end-to-end", help="A small codec with each of the main ones.")
     ] = False,
+    beams: Annotated[
+        bool, typer.Option("--beams", help="What a beam gains in the model as it is.")
+    ] = False,
     steps: Annotated[int | None, typer.Option(min=1, help="Of training.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Trials of each.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A few steps: does it run?")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     cache: Annotated[Path, typer.Option(help="As dataset.cache.")] = Path(".cache/audio"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bench-output"),
     threads: Threads = 1,
@@ -480,7 +484,7 @@ def bench_quantizers(
     By default on the latents of the model's encoder, which stays as it is.
     """
     with _extra("train,eval"):
-        from sotto.bench.quantizer_command import Choice, run
+        from sotto.bench.quantizer_command import Choice, Comparison, run
     from sotto.export.runtime import find_bundle
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -493,11 +497,15 @@ def bench_quantizers(
         steps=steps,
         seeds=seeds,
         quick=quick,
+        resume=resume,
         threads=threads,
     )
-    if large and end_to_end:
-        raise ConfigError("--large and --end-to-end are two comparisons; ask for one")
-    run(choice, "large" if large else "codecs" if end_to_end else "latents", tuple(size or ()))
+    if large + end_to_end + beams > 1:
+        raise ConfigError("--large, --end-to-end and --beams are three comparisons; ask for one")
+    comparison: Comparison = (
+        "large" if large else "codecs" if end_to_end else "beams" if beams else "latents"
+    )
+    run(choice, comparison, tuple(size or ()))
 
 
 def main() -> None:

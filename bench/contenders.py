@@ -55,7 +55,8 @@ EIGHTY_BITS: tuple[Contender, ...] = (
         Contender(name, name)
         for name in (
             *("affine", "cvq", "optvq", "ibq", "gumbel", "simvq", "vqgan-lc", "fvq", "vqwae"),
-            *("grvq", "product", "cascade", "split", "fsq", "bsq"),
+            *("vaevq", "grvq", "product", "fqgan", "cascade", "cross-scale", "split"),
+            *("fsq", "bsq"),
         )
     ),
     *(Contender(f"cascade of {name}", "cascade", {"stage": name}) for name in POINTS),

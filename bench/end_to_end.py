@@ -16,7 +16,8 @@ from sotto.train.loop import Trainer
 
 from .contenders import Contender
 from .latents import speech_latents
-from .quantizer_report import CODEC_COLUMNS, report_each
+from .quantizer_jobs import jobs_of, report_each
+from .quantizer_report import CODEC_COLUMNS
 from .quantizer_runs import LISTEN
 from .quantizer_scores import Trial, measure
 from .recipes import recipes
@@ -103,6 +104,7 @@ def compare_codecs(
     *,
     small: SmallCodec,
     seeds: int = 1,
+    resume: bool = False,
     console: Console | None = None,
 ) -> list[Trial]:
     """Train the small codec with each quantizer, print and save what is measured.
@@ -114,23 +116,31 @@ def compare_codecs(
         contenders: The quantizers, all of the same bits per frame.
         small: The codec and its training.
         seeds: Trials of each.
+        resume: Go on with a run that was stopped.
         console: Where to print.
 
     Raises:
-        CodecError: A codec cannot be built or trained, or there is too little audio.
+        CodecError: A codec cannot be built or trained, or there is too little audio; what is to be
+            resumed was another run.
     """
-    rounds = (
-        [train_codec(small, contender, data, cache, seed)]
-        for seed in range(seeds)
-        for contender in contenders
+
+    def run(contender: Contender, seed: int) -> list[Trial]:
+        return train_codec(small, contender, data, cache, seed)
+
+    return report_each(
+        jobs_of(contenders, seeds, run),
+        CODEC_COLUMNS,
+        {"codec": asdict(small)},
+        out / "codecs",
+        Trial,
+        console=console or Console(),
+        resume=resume,
     )
-    about = {"codec": asdict(small)}
-    return report_each(rounds, CODEC_COLUMNS, about, out / "codecs", console or Console())
 
 
 def train_codec(
     small: SmallCodec, contender: Contender, data: Path, cache: Path, seed: int
-) -> Trial:
+) -> list[Trial]:
     """One small codec, trained and measured with all its books."""
     with tempfile.TemporaryDirectory() as folder:
         config = small_run(small, contender, data, cache, Path(folder) / "run", seed)
@@ -139,7 +149,7 @@ def train_codec(
         spent = time.process_time() - began
         model = load_run(config.output)[0]
     latents = speech_latents(model, data, cache, frames=1000)
-    return measure(
+    trial = measure(
         latents,
         contender,
         model.quantizer,
@@ -148,3 +158,4 @@ def train_codec(
         spent=(small.steps, spent),
         unit=latents.scale,
     )
+    return [trial]

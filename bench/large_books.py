@@ -5,9 +5,9 @@ averages and restarts, is measured beside them.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
+from functools import cache as once
 from pathlib import Path
 
 import torch
@@ -23,7 +23,8 @@ from sotto.train.weights import load_weights
 
 from .contenders import Contender
 from .latents import speech_latents
-from .quantizer_report import LARGE_COLUMNS, report_each
+from .quantizer_jobs import jobs_of, report_each
+from .quantizer_report import LARGE_COLUMNS
 from .quantizers import Budget, train
 
 METHODS = tuple(
@@ -43,6 +44,7 @@ class LargeTrial:
         steps: Training steps.
         train_s: Processor time of these, in seconds, without the k-means that methods share.
         used_share: Share of entries that occur among the counted codes.
+        half_share: The same among every second of them: how much it grows with the count.
         even_share: What that share would be if codes were drawn evenly.
         entropy_share: Entropy over log2 of the entries.
         num_tokens: Codes counted, of frames of clips that nothing was trained on.
@@ -55,6 +57,7 @@ class LargeTrial:
     steps: int
     train_s: float
     used_share: float
+    half_share: float
     even_share: float
     entropy_share: float
     num_tokens: int
@@ -73,6 +76,7 @@ def compare_large_books(
     frames: tuple[int, int] = FRAMES,
     iterations: int = 5,
     seeds: int = 1,
+    resume: bool = False,
     console: Console | None = None,
 ) -> list[LargeTrial]:
     """Train one book of each size with each method, and count its codes on other clips.
@@ -88,11 +92,13 @@ def compare_large_books(
         frames: To train on, and of other clips to count the codes of.
         iterations: Of k-means.
         seeds: Trials of each, each from clusters of its own.
+        resume: Go on with a run that was stopped.
         console: Where to print.
 
     Raises:
         BundleError: The bundle has no training weights.
         AudioError: Too little audio.
+        ConfigError: What is to be resumed was another run.
     """
     model = load_weights(bundle)
     latents = speech_latents(model, data, cache, frames=frames[0], unseen=frames[1])
@@ -105,15 +111,29 @@ def compare_large_books(
         "kmeans_iterations": iterations,
     }
 
-    def rounds() -> Iterator[list[LargeTrial]]:
-        for size, seed in product(sizes, range(seeds)):
-            random = torch.Generator().manual_seed(seed)
-            clusters = kmeans(flat, size, generator=random, iterations=iterations)
-            for method in methods:
-                book = replace(method, num_codebooks=1, codebook_size=size)
-                yield [one_book(latents.train, unseen, book, clusters, budget, seed)]
+    @once
+    def clusters(size: int, seed: int) -> Clusters:
+        random = torch.Generator().manual_seed(seed)
+        return kmeans(flat, size, generator=random, iterations=iterations)
 
-    return report_each(rounds(), LARGE_COLUMNS, about, out / "large-books", console or Console())
+    def run(book: Contender, seed: int) -> list[LargeTrial]:
+        begin = clusters(book.codebook_size, seed)
+        return [one_book(latents.train, unseen, book, begin, budget, seed)]
+
+    books = [
+        replace(method, label=f"{method.label} {size}", num_codebooks=1, codebook_size=size)
+        for size in sizes
+        for method in methods
+    ]
+    return report_each(
+        jobs_of(books, seeds, run),
+        LARGE_COLUMNS,
+        about,
+        out / "large-books",
+        LargeTrial,
+        console=console or Console(),
+        resume=resume,
+    )
 
 
 def one_book(
@@ -142,11 +162,12 @@ def one_book(
     error = float((table[codes] - unseen).square().sum())
     energy = float((unseen - latents.mean((0, 1))).square().sum())
     return LargeTrial(
-        label=f"{contender.label} {size}",
+        label=contender.label,
         seed=seed,
         steps=budget.steps,
         train_s=seconds,
         used_share=use.used_share,
+        half_share=len(codes[::2].unique()) / size,
         even_share=-math.expm1(use.num_tokens * math.log1p(-1 / size)),
         entropy_share=use.entropy_share,
         num_tokens=use.num_tokens,

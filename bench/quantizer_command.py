@@ -6,13 +6,14 @@ from typing import Literal
 
 import torch
 
+from .beam_gains import compare_beams
 from .contenders import EIGHTY_BITS, chosen
 from .end_to_end import MAIN, SmallCodec, compare_codecs
 from .large_books import FRAMES, METHODS, compare_large_books
 from .quantizer_runs import compare_on_latents
 from .quantizers import Budget
 
-Comparison = Literal["latents", "large", "codecs"]
+Comparison = Literal["latents", "large", "codecs", "beams"]
 SIZES = (4096, 65_536)
 
 
@@ -29,6 +30,7 @@ class Choice:
         steps: Training steps; None for the comparison's own.
         seeds: Trials of each; None for the comparison's own.
         quick: A few steps of one seed, to see that all of it runs.
+        resume: Go on with what `out` has of the same run.
         threads: Of torch.
     """
 
@@ -40,6 +42,7 @@ class Choice:
     steps: int | None = None
     seeds: int | None = None
     quick: bool = False
+    resume: bool = False
     threads: int = 1
 
 
@@ -64,6 +67,7 @@ def run(choice: Choice, comparison: Comparison, sizes: tuple[int, ...] = ()) -> 
             budget=budget,
             frames=5000 if c.quick else 30_000,
             seeds=c.seeds or (1 if c.quick else 3),
+            resume=c.resume,
         )
     elif comparison == "large":
         compare_large_books(
@@ -76,7 +80,11 @@ def run(choice: Choice, comparison: Comparison, sizes: tuple[int, ...] = ()) -> 
             budget=budget,
             frames=(8192, 8192) if c.quick else FRAMES,
             seeds=c.seeds or 1,
+            resume=c.resume,
         )
+    elif comparison == "beams":
+        every = 8 if c.quick else 1
+        compare_beams(c.bundle, c.data, c.cache, c.out, every=every, resume=c.resume)
     else:
         small = SmallCodec(steps=steps or (8 if c.quick else SmallCodec.steps))
         compare_codecs(
@@ -86,4 +94,5 @@ def run(choice: Choice, comparison: Comparison, sizes: tuple[int, ...] = ()) -> 
             chosen(EIGHTY_BITS, c.only or MAIN),
             small=small,
             seeds=c.seeds or 1,
+            resume=c.resume,
         )

@@ -1,19 +1,15 @@
-"""What a comparison of quantizers found: means with intervals, tables, a picture and JSON."""
+"""What a comparison of quantizers found: means with intervals, tables and a picture."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 from scipy.stats import t as student
-
-from .machine import package_versions, this_machine
-from .report import to_json
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,7 @@ LATENT_COLUMNS = (
 )
 LARGE_COLUMNS = (
     Column("used_share", "used, %", 1, 100),
+    Column("half_share", "by half, %", 1, 100),
     Column("even_share", "used if even, %", 1, 100),
     Column("entropy_share", "entropy, %", 1, 100),
     Column("signal_to_noise_db", "SNR, dB", 2),
@@ -122,18 +119,6 @@ def _cells(row: Mapping[str, Interval], columns: Sequence[Column]) -> list[str]:
     return cells
 
 
-def save(trials: Sequence[Any], about: Mapping[str, Any], path: Path) -> None:
-    """Write all trials, what they are about, the machine and the packages as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    found = {
-        **about,
-        "machine": asdict(this_machine()),
-        "versions": package_versions("torch", "numpy", "pesq", "pystoi"),
-        "trials": [asdict(trial) for trial in trials],
-    }
-    path.write_text(to_json(found), encoding="utf-8")
-
-
 def draw(trials: Sequence[Any], columns: Sequence[Column], path: Path) -> None:
     """A PNG with a panel for each column, a point with its interval for each label."""
     rows = summary(trials, columns)
@@ -157,31 +142,3 @@ def draw(trials: Sequence[Any], columns: Sequence[Column], path: Path) -> None:
         if column.name == "frame_us":
             axis.set_xscale("log")
     figure.savefig(path, dpi=80)
-
-
-def report_each(
-    rounds: Iterable[Sequence[Any]],
-    columns: Sequence[Column],
-    about: Mapping[str, Any],
-    target: Path,
-    console: Console,
-) -> list[Any]:
-    """Print trials as they come, keep them in ``target.json`` and ``target.md``, then a table.
-
-    Files are written after every trial: a run that is stopped leaves what it has.
-    """
-    found: list[Any] = []
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for trials in rounds:
-        found += trials
-        for trial in trials:
-            numbers = (
-                f"{c.heading} {c.factor * getattr(trial, c.name):.{c.digits}f}" for c in columns
-            )
-            line = f"{trial.label}, seed {trial.seed}: {', '.join(numbers)}"
-            console.print(line, highlight=False, soft_wrap=True)
-        save(found, about, target.with_suffix(".json"))
-        target.with_suffix(".md").write_text(markdown(found, columns), encoding="utf-8")
-    console.print(result_table(found, columns, "Mean over seeds ± half the 95 % interval"))
-    console.print(f"saved {target}.json", highlight=False, soft_wrap=True)
-    return found

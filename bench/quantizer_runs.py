@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import chain
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,11 +14,13 @@ from sotto.train.weights import load_weights
 
 from .contenders import Contender
 from .latents import SpeechLatents, speech_latents
-from .quantizer_report import LATENT_COLUMNS, draw, report_each
+from .quantizer_jobs import Job, jobs_of, report_each
+from .quantizer_report import LATENT_COLUMNS, draw
 from .quantizer_scores import Trial, listen_to, measure
 from .quantizers import Budget, compare_one
 
 LISTEN = 8  # held-out clips that are decoded
+OWN = "model's own"
 SMALLER = 256  # entries of the model's own books after clustering
 PICTURED = ("signal_to_noise_db", "pesq_wb", "entropy_share", "frame_us")
 
@@ -33,6 +35,7 @@ def compare_on_latents(
     budget: Budget,
     frames: int = 30_000,
     seeds: int = 3,
+    resume: bool = False,
     console: Console | None = None,
 ) -> list[Trial]:
     """Train quantizers on the latents of one model, print and save what is measured.
@@ -46,11 +49,13 @@ def compare_on_latents(
         budget: What each gets to train.
         frames: Latents to train on.
         seeds: Trials of each.
+        resume: Go on with a run that was stopped.
         console: Where to print.
 
     Raises:
         BundleError: The bundle has no training weights.
         AudioError: Too little audio.
+        ConfigError: What is to be resumed was another run.
     """
     latents = speech_latents(load_weights(bundle), data, cache, frames=frames)
     config = latents.model.config
@@ -63,14 +68,22 @@ def compare_on_latents(
         "clips_listened_to": min(LISTEN, len(latents.clips)),
         "not_quantized": {"pesq_wb": pesq, "stoi": stoi},
     }
-    rounds = (
-        compare_one(latents, contender, budget, seed=seed, listen=LISTEN)
-        for seed in range(seeds)
-        for contender in contenders
-    )
-    every = chain([own_books(latents, contenders[0].bits)], rounds)
+
+    def run(contender: Contender, seed: int) -> list[Trial]:
+        return compare_one(latents, contender, budget, seed=seed, listen=LISTEN)
+
+    own = Job(OWN, 0, partial(own_books, latents, contenders[0].bits))
+    jobs = [own, *jobs_of(contenders, seeds, run)]
     console = console or Console()
-    found = report_each(every, LATENT_COLUMNS, about, out / "quantizers", console)
+    found = report_each(
+        jobs,
+        LATENT_COLUMNS,
+        about,
+        out / "quantizers",
+        Trial,
+        console=console,
+        resume=resume,
+    )
     draw(found, [c for c in LATENT_COLUMNS if c.name in PICTURED], out / "quantizers.png")
     console.print(
         f"decoded from latents that are not quantized: PESQ-WB {pesq:.2f}, STOI {stoi:.3f}"
@@ -86,7 +99,7 @@ def own_books(latents: SpeechLatents, bits: float) -> list[Trial]:
     """
     config, quantizer = latents.model.config, latents.model.quantizer
     found = []
-    for size, label in ((config.codebook_size, "model's own"), (SMALLER, "its own, clustered")):
+    for size, label in ((config.codebook_size, OWN), (SMALLER, "its own, clustered")):
         books = round(bits / math.log2(size))
         if books > config.num_codebooks or size > config.codebook_size:
             continue

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from sotto.codec.config import FROZEN, NonNegative, Positive, Share
 
 from .config_losses import LossName
+from .nested import Lengths
 
 Frozen = Literal["encoder", "quantizer", "decoder"]
 
@@ -21,7 +22,9 @@ class StageConfig:
         quantize: Whether the quantizer is in the path.
         latent_noise: Without quantizer: standard deviation of the noise added to the latents,
             reached linearly over the stage; it makes room for what quantization will cost.
-        full_depth: Share of items that hear all books; the rest hear a random number.
+        full_depth: Share of items that hear all books; the rest hear a random number (nested
+            dropout), so that any prefix decodes.
+        nested_dropout: That number: ``uniform``, any, or ``powers``, a power of two.
         loss_weights: Weights of losses by name, where this stage differs from the run's.
         freeze: Parts that do not learn, so that tokens stay the same.
         adversarial: Train with the discriminators.
@@ -39,6 +42,7 @@ class StageConfig:
     quantize: bool = True
     latent_noise: NonNegative = 0.0
     full_depth: Share = 0.5
+    nested_dropout: Lengths = "uniform"
     loss_weights: dict[LossName, NonNegative] = Field(default_factory=dict)
     freeze: tuple[Frozen, ...] = ()
     adversarial: bool = False

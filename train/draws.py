@@ -9,6 +9,7 @@ from sotto.codec import ranks
 from sotto.codec.config import CodecConfig
 
 from .config_stages import StageConfig
+from .nested import nested_dropout
 from .packets import arrivals
 
 
@@ -54,9 +55,9 @@ def draw_step(
         ramp = stage.latent_noise * min(1.0, 2 * at / stage.steps)
         depth = torch.full((B,), K, device=audio.device)
         return Draw(depth, (ramp * noise).to(audio.device), None)
-    some = torch.randint(1, K + 1, (B,), generator=random)
-    full = torch.rand(B, generator=random) < stage.full_depth
-    depth = torch.where(full, K, some).to(audio.device)
+    depth = nested_dropout(
+        B, K, full_share=stage.full_depth, lengths=stage.nested_dropout, random=random
+    ).to(audio.device)
     if stage.lost_frames == 0:
         return Draw(depth, None, None)
     arrived = arrivals((B, T), stage.lost_frames, stage.lost_burst, random)

@@ -47,6 +47,18 @@ def beam_search(vectors: Tensor, books: Sequence[Tensor], depth: Tensor, width: 
     Returns:
         int64 [N, K], `NOT_HEARD` from `depth` on.
     """
+    return _trace(_grow(vectors, books, width), depth[:, None])
+
+
+def beam_search_each(vectors: Tensor, books: Sequence[Tensor], width: int) -> list[Tensor]:
+    """`beam_search` of vectors [N, D] for 1, 2, ... K books at the cost of one: K times [N, K]."""
+    stages = _grow(vectors, books, width)
+    row = torch.zeros(vectors.shape[0], 1, dtype=torch.int64, device=vectors.device)
+    return [_trace(stages, row + 1 + k) for k in range(len(books))]
+
+
+def _grow(vectors: Tensor, books: Sequence[Tensor], width: int) -> list[_Stage]:
+    """The paths of vectors [N, D] through all books."""
     W, N = width, vectors.shape[0]  # not len(): the exporter takes that for a constant
     row = torch.arange(N, device=vectors.device)[:, None]
     residual, stages = vectors, []
@@ -62,7 +74,7 @@ def beam_search(vectors: Tensor, books: Sequence[Tensor], depth: Tensor, width: 
         stages.append(_Stage(codes, parents, gain.argmax(1, keepdim=True)))
         before = residual.index_select(0, (row * paths + parents).flatten())
         residual = before - F.embedding(codes.flatten(), entries)
-    return _trace(stages, depth[:, None])
+    return stages
 
 
 def search_books(vectors: Tensor, books: Sequence[Tensor], depth: Tensor, width: int) -> Tensor:

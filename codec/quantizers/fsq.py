@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..config import FROZEN
 from ..errors import ConfigError
 from .base import QUANTIZERS
-from .grid import ScaledGrid
+from .scaled import ScaledGrid
 
 Levels = tuple[Annotated[int, Field(ge=2)], ...]
 

@@ -4,7 +4,7 @@ from abc import abstractmethod
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..layers import at_least_float32
 from .base import Quantized, Quantizer, check_sizes, sum_of_books, usable
@@ -144,61 +144,3 @@ class GridQuantizer(Quantizer):
             return self.projection.up.weight.new_zeros(B, T, width)
         points = torch.stack([self.points(codes[:, k].clamp_min(0), k) for k in range(K)], dim=1)
         return sum_of_books(points * (codes >= 0)[..., None])
-
-
-def spread_of(residual: Tensor) -> Tensor:
-    """Root mean square of each dimension of [N, D], never zero."""
-    return residual.square().mean(0).sqrt().clamp_min(1e-6)
-
-
-class ScaledGrid(GridQuantizer):
-    """One point set for all books, each at a scale of its own that is learned: ``scales`` [K, d].
-
-    Later books are finer: their residuals are smaller.
-    """
-
-    def __init__(
-        self,
-        scales: Tensor,
-        *,
-        width: int,
-        latent_dim: int,
-        num_codebooks: int,
-        codebook_size: int,
-    ) -> None:
-        super().__init__(
-            width=width,
-            latent_dim=latent_dim,
-            num_codebooks=num_codebooks,
-            codebook_size=codebook_size,
-        )
-        self.scales = nn.Parameter(scales)
-
-    @abstractmethod
-    def unit_nearest(self, x: Tensor) -> Tensor:
-        """Code int64 [...] of the point of scale 1 nearest to `x` [..., width]."""
-
-    @abstractmethod
-    def unit_points(self, codes: Tensor) -> Tensor:
-        """Points [..., width] at scale 1."""
-
-    def nearest(self, x: Tensor, book: int) -> Tensor:
-        """Nearest at this book's scale."""
-        return self.unit_nearest(x / self.scales[book])
-
-    def points(self, codes: Tensor, book: int) -> Tensor:
-        """Points at this book's scale."""
-        return self.unit_points(codes) * self.scales[book]
-
-    def fit(self, residual: Tensor, book: int) -> None:
-        """The best of several scales, in units of the residuals' size, per dimension if it has any."""
-        axes = () if self.scales.shape[1] == 1 else (0,)
-        size = spread_of(residual) if axes else residual.square().mean().sqrt().clamp_min(1e-6)
-        tried = [size * factor for factor in torch.linspace(0.3, 4.0, 38).tolist()]
-        errors = []
-        for scale in tried:
-            points = self.unit_points(self.unit_nearest(residual / scale)) * scale
-            off = (residual - points).square()
-            errors.append(off.mean(0) if axes else off.mean())
-        best = torch.stack(errors).argmin(0, keepdim=True)
-        self.scales.data[book] = torch.stack(tried).gather(0, best)[0]

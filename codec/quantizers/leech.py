@@ -10,7 +10,7 @@ from torch import Tensor
 from ..config import FROZEN
 from ..errors import ConfigError
 from .base import QUANTIZERS
-from .grid import ScaledGrid
+from .scaled import ScaledGrid
 
 WIDTH = 24
 WORDS = 4096  # of the extended Golay code
@@ -19,6 +19,7 @@ EIGHTS = 759 * 128  # of shape (2^8, 0^16) on the words of weight 8, with evenly
 PAIRS = 276 * 4  # of shape (4^2, 0^22), any signs
 ALL = ODD + EIGHTS + PAIRS  # 196,560
 LENGTH = 32**0.5
+BLOCK = 8  # places whose signs are looked up together
 
 
 @QUANTIZERS.register("leech")
@@ -41,6 +42,7 @@ class SphericalLeech(ScaledGrid):
         """No options."""
 
     signs: Tensor
+    patterns: Tensor
     octads: Tensor
     pairs: Tensor
     pair_of: Tensor
@@ -71,6 +73,9 @@ class SphericalLeech(ScaledGrid):
         pair_of = torch.zeros(WIDTH, WIDTH, dtype=torch.int64)
         pair_of[pairs[:, 0], pairs[:, 1]] = pair_of[pairs[:, 1], pairs[:, 0]] = torch.arange(276)
         self.register_buffer("signs", 1.0 - 2.0 * used, persistent=False)  # [words, 24]
+        # Which of the 256 sign patterns each word has in each block of places: [3, words].
+        blocks = used.view(-1, WIDTH // BLOCK, BLOCK) @ 2 ** torch.arange(BLOCK)
+        self.register_buffer("patterns", blocks.T.contiguous(), persistent=False)
         self.register_buffer("octads", octads, persistent=False)  # [759, 8]
         self.register_buffer("pairs", pairs, persistent=False)  # [276, 2]
         self.register_buffer("pair_of", pair_of, persistent=False)
@@ -91,12 +96,27 @@ class SphericalLeech(ScaledGrid):
 
     def _nearest_odd(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Inner product and code of the best odd vector."""
-        least = x[..., :1] * self.signs[:, 0]  # of the products in the places that the 3 may take
-        for j in range(1, self.positions):
-            least = torch.minimum(least, x[..., j : j + 1] * self.signs[:, j])
+        least = self._least(x)
         best, word = (x @ self.signs.T - 4 * least).max(-1)
         products = x * F.embedding(word, self.signs)
         return best, products[..., : self.positions].argmin(-1) * len(self.signs) + word
+
+    def _least(self, x: Tensor) -> Tensor:
+        """Least of the products of `x` and each word in the places that the 3 may take: [..., words].
+
+        The signs of eight places are one of 256 patterns, so that is worked out for those only.
+        """
+        bits = _bits(torch.arange(1 << BLOCK, device=x.device), BLOCK)
+        signs = (1 - 2 * bits).to(x.dtype)  # [256, 8]
+        least = None
+        for block, at in enumerate(range(0, self.positions, BLOCK)):
+            of_pattern = x[..., at : at + 1] * signs[:, 0]
+            for j in range(1, min(BLOCK, self.positions - at)):
+                of_pattern = torch.minimum(of_pattern, x[..., at + j : at + j + 1] * signs[:, j])
+            of_word = of_pattern[..., self.patterns[block]]
+            least = of_word if least is None else torch.minimum(least, of_word)
+        assert least is not None
+        return least
 
     def _nearest_eight(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Inner product and code of the best vector on eight places."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..config import FROZEN
 from ..errors import ConfigError
 from .base import QUANTIZERS
-from .grid import ScaledGrid
+from .scaled import ScaledGrid
 
 
 class SignGrid(ScaledGrid):

@@ -88,8 +88,8 @@ class ResidualVQ(Quantizer):
     def _books(self) -> list[Codebook]:
         return [book for book in self.books if isinstance(book, Codebook)]
 
-    def _down(self, latents: Tensor, *, held: bool = False) -> Tensor:
-        """To where the books live; with the projection held constant if `held`.
+    def narrow(self, latents: Tensor, *, held: bool = False) -> Tensor:
+        """Latents [B, T, D] to where the books live, with the projection held constant if `held`.
 
         Commitment must move the latents: it could also be had by shrinking the projection.
         """
@@ -106,8 +106,8 @@ class ResidualVQ(Quantizer):
         """Quantize latents [B, T, D]; item b of the sum has its first ``depth[b]`` books."""
         codes, commitment, codebook, auxiliary = [], [], [], []
         with torch.autocast(latents.device.type, enabled=False):
-            narrow = residual = self._down(latents)
-            held, total = self._down(latents, held=True), torch.zeros_like(narrow)
+            narrow = residual = self.narrow(latents)
+            held, total = self.narrow(latents, held=True), torch.zeros_like(narrow)
             for k, book in enumerate(self._books):
                 step = book(residual)
                 taken = step.vectors.detach()
@@ -143,7 +143,7 @@ class ResidualVQ(Quantizer):
         """Latents [B, T, D] to codes int64 [B, K, T], greedily."""
         codes = []
         with torch.autocast(latents.device.type, enabled=False):
-            residual = self._down(latents)
+            residual = self.narrow(latents)
             for table in self.tables():
                 codes.append(nearest(residual, table))
                 residual = residual - F.embedding(codes[-1], table)
@@ -159,7 +159,7 @@ class ResidualVQ(Quantizer):
         if beam_size == 1:
             return super().search(latents, depth, 1)
         with torch.autocast(latents.device.type, enabled=False):
-            return search_books(self._down(latents), self.tables(), depth, beam_size)
+            return search_books(self.narrow(latents), self.tables(), depth, beam_size)
 
     def tables(self) -> list[Tensor]:
         """The vectors [V, d] of every book, in the space where they live."""
@@ -185,7 +185,7 @@ class ResidualVQ(Quantizer):
         with torch.autocast(latents.device.type, enabled=False):
             if self.projection is not None:
                 self.projection.start(latents)
-            residual = narrow = self._down(latents)
+            residual = narrow = self.narrow(latents)
             for book in self._books:
                 book.start(residual, generator)
                 residual = residual - book.lookup(book.search(residual))

@@ -48,6 +48,9 @@ OPTIONS = {
     "product": [{}, {"groups": 2, "inner": "lfq"}],
     "mcrvq": [{"masked": 2}, {"masked": 2, "first": "cvq", "rest": "fvq"}],
     "multi-scale": [{"steps": 2, "strides": [2, 2, 1]}],
+    "cross-scale": [{}, {"scales": 2, "inner": "simvq"}],
+    "fqgan": [{}, {"groups": 2, "group_dim": 5, "inner": "rvq"}],
+    "vaevq": [{}, {"inner": "grvq"}],
 }
 CASES = [(name, options) for name in QUANTIZERS.available() for options in OPTIONS.get(name, [{}])]
 NAMES = [" ".join([name, *(str(value) for value in options.values())]) for name, options in CASES]
@@ -181,7 +184,9 @@ def test_more_books_never_raise_the_error(quantizer):
 
 def learned_of(quantizer):
     """What the codebook loss trains: the books that learn by gradient, and what maps them."""
-    return [p for name, p in quantizer.named_parameters() if "projection." not in name]
+    others = ("projection.", "spread.")  # before the books
+    found = quantizer.named_parameters()
+    return [p for name, p in found if not any(part in name for part in others)]
 
 
 def books_of(quantizer):
