@@ -3,6 +3,7 @@
 Reference: ESC, https://arxiv.org/abs/2404.19441
 """
 
+from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -95,7 +96,7 @@ class PyramidEncoder(StreamingModule):
     """Spectra through layers of window attention; each scale gives its share of the latents.
 
     The latents of a frame are those of its scales one after the other, coarse to fine, each
-    latent_dim / scales wide: what a ``cross-scale`` quantizer takes.
+    latent_dim / scales wide.
     """
 
     @dataclass(frozen=True, config=FROZEN)
@@ -113,9 +114,7 @@ class PyramidEncoder(StreamingModule):
         self.stft = CausalSTFT(self.hop, self.hop + 1)
         self.embed = nn.Linear(2 * config.patch_bins, dims[0])
         self.stacks = config.stacks(self.patches)
-        self.merge = nn.ModuleList(
-            nn.Linear(2 * fine, coarse) for fine, coarse in zip(dims[:-1], dims[1:], strict=True)
-        )
+        self.merge = nn.ModuleList(nn.Linear(2 * fine, coarse) for fine, coarse in pairwise(dims))
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for dim in dims)
         self.to_latents = nn.ModuleList(
             nn.Linear(config.columns * count * dim, latent_dim // config.scales)
@@ -155,7 +154,7 @@ class PyramidEncoder(StreamingModule):
 class PyramidDecoder(Decoder):
     """Latents of all scales to audio: from the coarsest up, each scale adds its share.
 
-    A scale whose books were not heard adds what the quantizer expects of it.
+    A quantizer that guesses, such as ``cross-scale``, fills in what was not heard.
     """
 
     @dataclass(frozen=True, config=FROZEN)
@@ -180,9 +179,7 @@ class PyramidDecoder(Decoder):
             nn.Linear(latent_dim // config.scales, config.columns * count * dim)
             for count, dim in zip(self.patches, dims, strict=True)
         )
-        self.split = nn.ModuleList(
-            nn.Linear(coarse, 2 * fine) for fine, coarse in zip(dims[:-1], dims[1:], strict=True)
-        )
+        self.split = nn.ModuleList(nn.Linear(coarse, 2 * fine) for fine, coarse in pairwise(dims))
         self.stacks = config.stacks(self.patches)
         self.norm_out = nn.LayerNorm(dims[0])
         self.head = nn.Linear(dims[0], 2 * config.patch_bins)

@@ -7,7 +7,7 @@ from sotto.codec.errors import ConfigError
 from sotto.codec.parts import DECODERS, ENCODERS
 from sotto.codec.pyramid import PyramidOptions
 
-OPTIONS = {"dims": [4, 6, 8], "num_heads": [2, 3], "depth": 1, "expansion": 1, "context": 2}
+OPTIONS = {"dims": [4, 6, 8], "num_heads": [2, 3], "depth": 1, "expansion": 1, "window": 2}
 SIZES = {"sample_rate": 2_400, "frame_size": 48, "latent_dim": 12}
 
 
