@@ -88,8 +88,8 @@ class WindowAttention(StreamingModule):
     def _cut(self, x: Tensor) -> Tensor:
         """[B, T, P, dim] to [B, T, windows, heads, window, dim / heads]."""
         padded = F.pad(x, (0, 0, self.edge, self.edge)) if self.edge else x
-        cut = padded.unflatten(2, (-1, self.window)).unflatten(4, (self.num_heads, -1))
-        return cut.transpose(3, 4)
+        shape = (-1, self.window, self.num_heads, self.dim // self.num_heads)
+        return padded.reshape(*x.shape[:2], *shape).transpose(3, 4)
 
     def _near(self, x: Tensor, T: int) -> Tensor:
         """What each of the last T columns sees: [B, T, windows, heads, context * window, width]."""
