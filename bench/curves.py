@@ -144,7 +144,8 @@ def main(
     try:
         curves = read_curves(run)
     except CodecError as error:
-        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
+        message = f"error: {error}"
+        Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
     console.print(table(curves), markup=False, highlight=False, soft_wrap=True)
     target = picture or run / "curves.png"

@@ -286,7 +286,8 @@ def main(
     try:
         found, paths = earlier(target), recipes(recipe or ())
     except ConfigError as error:
-        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
+        message = f"error: {error}"
+        Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
     for path in paths:
         known, setting = found.get(path.stem), Setting.of(path, steps, batch_size, seconds)
