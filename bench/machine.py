@@ -1,5 +1,6 @@
 """What a measurement ran on: without it a number means nothing."""
 
+import contextlib
 import os
 import platform
 from dataclasses import dataclass
@@ -38,6 +39,22 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def reset_peak_memory() -> None:
+    """Let `peak_memory_mb` count from now; without effect where Linux does not allow it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_mb() -> float:
+    """Most memory that this process held since it started or was reset, in MB; nan if unknown."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return float("nan")
 
 
 def package_versions(*packages: str) -> dict[str, str]:

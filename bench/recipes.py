@@ -1,14 +1,16 @@
 """Every recipe at full size, trained a little, streamed and exported: ``make recipes``."""
 
+import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -20,6 +22,7 @@ from sotto.train.bundle import export_run, load_run
 from sotto.train.config import load_config
 from sotto.train.dry_run import cost, count
 
+from .machine import peak_memory_mb, reset_peak_memory
 from .speed import load_clip
 from .trial import Trial, run_trial, shortened
 
@@ -29,11 +32,34 @@ CHECK_S = 2.0  # of speech for the check of the stream
 
 
 @dataclass(frozen=True)
+class Setting:
+    """What was asked for: a result under another setting is another result.
+
+    Attributes:
+        recipe: sha256 of the recipe's YAML file.
+        steps: Of training.
+        batch_size: Crops per step.
+        seconds: Of a crop.
+    """
+
+    recipe: str
+    steps: int
+    batch_size: int
+    seconds: float
+
+    @classmethod
+    def of(cls, path: Path, steps: int, batch_size: int, seconds: float) -> "Setting":
+        """The setting of a recipe as its file is now."""
+        return cls(hashlib.sha256(path.read_bytes()).hexdigest(), steps, batch_size, seconds)
+
+
+@dataclass(frozen=True)
 class RecipeReport:
     """One recipe, measured.
 
     Attributes:
         name: Of the recipe.
+        setting: What was asked for.
         parameters: Of the codec, its books included.
         encode_macs: Multiply-accumulates per second of audio.
         decode_macs: The same of the decoder.
@@ -41,12 +67,15 @@ class RecipeReport:
         highest_bitrate: Bits per second of all books.
         latency_ms: A frame to fill, and what the decoder overlaps.
         trial: The steps, with the recipe's own losses and discriminators.
+        memory_mb: Most memory while training, Python and its libraries included; nan where not
+            known.
         stream_difference: Largest difference of a stream, frame by frame, from the whole signal.
         equal_codes: Share of codes that onnxruntime and torch agree on.
         onnx_difference: Largest difference of decoded samples between them.
     """
 
     name: str
+    setting: Setting
     parameters: int
     encode_macs: int
     decode_macs: int
@@ -54,6 +83,7 @@ class RecipeReport:
     highest_bitrate: float
     latency_ms: float
     trial: Trial
+    memory_mb: float
     stream_difference: float
     equal_codes: float
     onnx_difference: float
@@ -106,7 +136,9 @@ def measure_recipe(
             seconds=seconds,
             cache=cache,
         )
+        reset_peak_memory()
         trial = run_trial(config)
+        memory_mb = peak_memory_mb()
         parity = export_run(config.output, folder / "bundle", weights=False)
         model = load_run(config.output)[0].eval().requires_grad_(False)
     info, work = describe(model), cost(model)
@@ -117,6 +149,7 @@ def measure_recipe(
         raise CodecError(f"{path.stem}: a stream differs from the whole by {difference:.1e}")
     return RecipeReport(
         name=path.stem,
+        setting=Setting.of(path, steps, batch_size, seconds),
         parameters=count(model),
         encode_macs=work.encode_macs,
         decode_macs=work.decode_macs,
@@ -124,6 +157,7 @@ def measure_recipe(
         highest_bitrate=info.bitrate(info.num_codebooks),
         latency_ms=info.latency_ms,
         trial=trial,
+        memory_mb=memory_mb,
         stream_difference=difference,
         equal_codes=parity.equal_codes,
         onnx_difference=parity.audio_difference,
@@ -161,6 +195,27 @@ def _decoded(model: CodecModel, codes: Tensor) -> Iterator[Tensor]:
         yield audio
 
 
+def earlier(target: Path) -> dict[str, RecipeReport]:
+    """What an earlier run measured, by name; nothing if there was none.
+
+    Args:
+        target: Its ``recipes.json``.
+
+    Raises:
+        ConfigError: The file holds something else.
+    """
+    if not target.exists():
+        return {}
+    try:
+        reports = TypeAdapter(list[RecipeReport]).validate_json(target.read_bytes())
+    except ValidationError as error:
+        raise ConfigError(
+            f"'{target}' does not hold results of this version; move it away or give --out "
+            f"another folder ({error.error_count()} problems, first: {error.errors()[0]['msg']})"
+        ) from error
+    return {report.name: report for report in reports}
+
+
 def recipe_table(reports: Sequence[RecipeReport]) -> Table:
     """One row per recipe."""
     table = Table(title="Recipes")
@@ -185,6 +240,8 @@ _HEADINGS = [
     "encode, GMAC/s",
     "decode, GMAC/s",
     "steps/s",
+    "CPU s/step",
+    "memory, GB",
     "stream",
     "equal codes",
     "ONNX",
@@ -200,7 +257,9 @@ def _cells(report: RecipeReport) -> list[str]:
         f"{report.parameters / 1e6:.1f}",
         f"{report.encode_macs / 1e9:.2f}",
         f"{report.decode_macs / 1e9:.2f}",
-        f"{report.trial.steps_per_s:.2f}",
+        f"{report.trial.steps_per_s:.3g}",
+        f"{report.trial.cpu_s_per_step:.3g}",
+        f"{report.memory_mb / 1000:.1f}",
         f"{report.stream_difference:.0e}",
         f"{report.equal_codes:.2%}",
         f"{report.onnx_difference:.0e}",
@@ -215,31 +274,44 @@ def main(
     seconds: Annotated[float, typer.Option(min=0, help="Of a crop; at least 4 frames.")] = 0.5,
     cache: Annotated[Path, typer.Option(help="As dataset.cache.")] = Path(".cache/audio"),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("bench-output"),
+    again: Annotated[bool, typer.Option(help="Measure what is there already.")] = False,
 ) -> None:
-    """Train every recipe a little on real speech, stream and export it; print a table."""
-    console, found, failed = Console(), [], 0
+    """Train every recipe a little on real speech, stream and export it; print a table.
+
+    Results are saved one by one; a run that was stopped goes on with those that are missing.
+    """
+    console, failed = Console(), 0
     out.mkdir(parents=True, exist_ok=True)
-    for path in recipes(recipe or ()):
+    target = out / "recipes.json"
+    try:
+        found, paths = earlier(target), recipes(recipe or ())
+    except ConfigError as error:
+        message = f"error: {error}"
+        Console(stderr=True).print(message, markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    for path in paths:
+        known, setting = found.get(path.stem), Setting.of(path, steps, batch_size, seconds)
         try:
-            found.append(
-                measure_recipe(
-                    path,
-                    data,
-                    steps=steps,
-                    batch_size=batch_size,
-                    seconds=seconds,
-                    cache=cache,
+            if again or known is None or known.setting != setting:
+                found[path.stem] = measure_recipe(
+                    path, data, steps=steps, batch_size=batch_size, seconds=seconds, cache=cache
                 )
-            )
-            console.print(" ".join(_cells(found[-1])), markup=False, highlight=False)
+                save(found, target)
+            console.print(" ".join(_cells(found[path.stem])), markup=False, highlight=False)
         except CodecError as error:
             failed += 1
             console.print(f"{path.stem}: {error}", markup=False, highlight=False)
-        (out / "recipes.json").write_text(json.dumps([asdict(r) for r in found], indent=2) + "\n")
-        (out / "recipes.md").write_text(markdown(found))
-    console.print(recipe_table(found))
+    console.print(recipe_table(list(found.values())))
     if failed:
         raise typer.Exit(1)
+
+
+def save(reports: Mapping[str, RecipeReport], target: Path) -> None:
+    """Write ``recipes.json``, and a table for a page beside it, sorted by name."""
+    ordered = [reports[name] for name in sorted(reports)]
+    text = json.dumps([asdict(report) for report in ordered], indent=2)
+    target.write_text(text + "\n", encoding="utf-8")
+    target.with_suffix(".md").write_text(markdown(ordered), encoding="utf-8")
 
 
 if __name__ == "__main__":

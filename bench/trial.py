@@ -1,9 +1,13 @@
 """A few steps of a run by the training engine itself: what they cost and where the time goes."""
 
 import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sotto.train.clock import StepClock
 from sotto.train.config import RunConfig
 from sotto.train.loop import Trainer
 
@@ -17,6 +21,7 @@ class Trial:
     Attributes:
         steps: How many there were.
         steps_per_s: Steps per second of work and of waiting for data.
+        cpu_s_per_step: Processor seconds of a step, which other programs at work hardly change.
         audio_per_s: Seconds of audio trained per second.
         data_share: Share of the time in which the step waited for data.
         first_loss: At the first step.
@@ -25,6 +30,7 @@ class Trial:
 
     steps: int
     steps_per_s: float
+    cpu_s_per_step: float
     audio_per_s: float
     data_share: float
     first_loss: float
@@ -69,6 +75,28 @@ def shortened(
     )
 
 
+class WorkClock(StepClock):
+    """Also counts the processor seconds of every step, over all threads of this process."""
+
+    def __init__(self, of: StepClock) -> None:
+        """Take the place of another clock."""
+        self.on_cuda, self._spans = of.on_cuda, []
+        self.work = [0.0]  # per step, the one under way last
+
+    @contextmanager
+    def phase(self, name: str, *, waits: bool = False) -> Iterator[None]:
+        """Count the block, as the other clock does."""
+        begin = time.process_time()
+        with super().phase(name, waits=waits):
+            yield
+        self.work[-1] += time.process_time() - begin
+
+    def read(self) -> dict[str, float]:
+        """Seconds of each phase since the last reading, which ends a step."""
+        self.work.append(0.0)
+        return super().read()
+
+
 def run_trial(config: RunConfig) -> Trial:
     """Train a `shortened` run to its end.
 
@@ -76,6 +104,7 @@ def run_trial(config: RunConfig) -> Trial:
         CodecError: The model cannot be built, the data not be read, or training diverged.
     """
     trainer = Trainer(config)
+    clock = trainer.learner.clock = WorkClock(trainer.learner.clock)
     trainer.run()
     lines = (config.output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     steps = [line for line in map(json.loads, lines) if "stage" in line]
@@ -88,6 +117,7 @@ def run_trial(config: RunConfig) -> Trial:
     return Trial(
         steps=len(steps),
         steps_per_s=len(phases) / total,
+        cpu_s_per_step=sum(clock.work[1:-1] or clock.work) / len(phases),
         audio_per_s=len(phases) * crops / total,
         data_share=sum(phase["seconds/data"] for phase in phases) / total,
         first_loss=steps[0]["loss"],

@@ -1,8 +1,8 @@
 """Every encoder, quantizer and decoder by name: importing this module registers them all."""
 
-from . import seanet
+from . import pyramid, seanet
 from .decoder import DECODERS
 from .encoder import ENCODERS
 from .quantizers import QUANTIZERS
 
-__all__ = ["DECODERS", "ENCODERS", "QUANTIZERS", "seanet"]
+__all__ = ["DECODERS", "ENCODERS", "QUANTIZERS", "pyramid", "seanet"]

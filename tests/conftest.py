@@ -1,15 +1,20 @@
 """Fixtures that every test may use: a tiny codec in torch, and the bundle exported from it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from sotto.codec.config import CodecConfig, ComponentConfig
 from sotto.codec.model import CodecModel
+from sotto.export.graphs import round_to_half
 from sotto.export.onnx import export_bundle
 from sotto.export.runtime import Codec
+
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,27 +66,52 @@ def make_model() -> Callable[..., CodecModel]:
 
 
 @pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Fills a folder once for all processes of this run of the tests: `once(name, fill)`.
+
+    What is slow to make and the same every time, such as an exported graph, is made by the first
+    process that needs it. Nobody may write to the folder afterwards.
+    """
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "once"
+    root.mkdir(exist_ok=True)
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, part = root / name, root / f"{name}.part"
+        with FileLock(root / f"{name}.lock"):
+            if not folder.exists():
+                part.mkdir(exist_ok=True)
+                fill(part)
+                part.rename(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def tiny_model() -> CodecModel:
-    """The torch model that `tiny_bundle` was exported from."""
-    return build_tiny()
+    """The torch model that `tiny_bundle` was exported from, rounded as its export rounds it."""
+    model = build_tiny()
+    round_to_half(model)
+    return model
+
+
+def export_tiny(model: CodecModel, folder: Path, **options: object) -> None:
+    """Export `model` and check it on noise."""
+    speech = 0.1 * torch.randn(1, 1, 24_000, generator=torch.Generator().manual_seed(1))
+    export_bundle(model, folder, speech=speech, **options)
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_model: CodecModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_bundle(tiny_model: CodecModel, once: Once) -> Path:
     """A bundle folder exported from `tiny_model`; do not write to it."""
-    folder = tmp_path_factory.mktemp("bundle")
-    speech = 0.1 * torch.randn(1, 1, 24_000, generator=torch.Generator().manual_seed(1))
-    export_bundle(tiny_model, folder, speech=speech, card="# tiny\n")
-    return folder
+    return once("tiny", lambda folder: export_tiny(tiny_model, folder, card="# tiny\n"))
 
 
 @pytest.fixture(scope="session")
-def beam_bundle(tiny_model: CodecModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same model, exported with a beam of 3."""
-    folder = tmp_path_factory.mktemp("beam")
-    speech = 0.1 * torch.randn(1, 1, 24_000, generator=torch.Generator().manual_seed(1))
-    export_bundle(tiny_model, folder, speech=speech, beam_size=3)
-    return folder
+def beam_bundle(tiny_model: CodecModel, once: Once) -> Path:
+    """The same model, exported with a beam of 3; do not write to it."""
+    return once("beam", lambda folder: export_tiny(tiny_model, folder, beam_size=3))
 
 
 @pytest.fixture(scope="session")

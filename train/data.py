@@ -1,6 +1,6 @@
 """Random crops of clips; item `i` depends on the seed and `i` only, so a run resumes exactly."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -195,8 +195,11 @@ def crop_samples(config: DataConfig, model: CodecConfig) -> int:
 
 def batches(
     dataset: CropDataset, start_step: int, total_steps: int, per_step: int = 1
-) -> Iterator[list[Batch]]:
-    """This process's batches of steps `start_step` to `total_steps`, `per_step` at a time."""
+) -> Generator[list[Batch], None, None]:
+    """This process's batches of steps `start_step` to `total_steps`, `per_step` at a time.
+
+    Close it to end its loader processes.
+    """
     loader: Iterable[Batch] = DataLoader(
         dataset,
         batch_sampler=BlockSampler(dataset.config, start_step, total_steps, per_step),

@@ -13,6 +13,7 @@ from sotto.codec.model import CodecModel
 
 from .adversary import Adversary
 from .balancer import Balancer
+from .band import in_band
 from .checkpoint import below, optimizer_tensors, restore_optimizer, with_prefix
 from .clock import StepClock
 from .config import RunConfig
@@ -94,11 +95,13 @@ class Learner:
                 decoded, target, parts = self._reconstruct(batch, stage, at, random)
             if stage.adversarial and self.adversary is not None:
                 with self.clock.phase("discriminator"):
-                    parts |= self.adversary.observe(decoded.detach(), target, len(batches))
+                    band = batch.bandwidth_hz, self.config.model.sample_rate
+                    fake, real = in_band(decoded, *band), in_band(target, *band)
+                    parts |= self.adversary.observe(fake.detach(), real, len(batches))
                     if batch is batches[-1]:
                         parts |= self.adversary.step()
                 with self.clock.phase("forward"):
-                    parts |= self.adversary.losses(decoded, target)
+                    parts |= self.adversary.losses(fake, real)
             with self.clock.phase("backward"):
                 parts["loss"] = self._backward(parts, decoded, stage, len(batches))
             found.append(parts)

@@ -3,7 +3,7 @@
 import itertools
 import logging
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 
 import torch
 from torch import Tensor
@@ -106,8 +106,9 @@ class Trainer:
     def _stretch(self, stop: StopSignals) -> bool:
         """Train until the end or a signal; or until the run has lost its way, which is True."""
         total, per_step = self.config.total_steps, self.config.accumulate
-        with self._recorder() as recorder:
-            stream = iter(batches(self.dataset, self.step, total, per_step))
+        crops_of = batches(self.dataset, self.step, total, per_step)
+        # Closed whatever happens: loader processes that are left over keep the run from ending.
+        with self._recorder() as recorder, closing(crops_of) as stream:
             while self.step < total and not ranks.anywhere(stop.asked, self.device):
                 with self.learner.clock.phase("data", waits=True):
                     crops = [batch.to(self.device) for batch in next(stream)]

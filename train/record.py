@@ -64,7 +64,7 @@ class Recorder:
             initial=step, total=config.total_steps, unit="step", disable=not sys.stderr.isatty()
         )
         self._sums: dict[str, tuple[float, int]] = {}
-        self._since = (time.monotonic(), step)
+        self._since = (time.monotonic(), time.process_time(), step)
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -103,9 +103,12 @@ class Recorder:
         means: dict[str, float] = {
             name: total / count for name, (total, count) in self._sums.items()
         }
-        now, before = time.monotonic(), self._since
-        means["steps_per_second"] = (step - before[1]) / max(now - before[0], 1e-9)
-        self._since, self._sums = (now, step), {}
+        now, work = time.monotonic(), time.process_time()
+        then, worked, before = self._since
+        means["steps_per_second"] = (step - before) / max(now - then, 1e-9)
+        # All threads, with looks and checkpoints in between; other programs hardly change it.
+        means["processor_seconds"] = (work - worked) / (step - before)
+        self._since, self._sums = (now, work, step), {}
         self._bar.set_description(f"{stage} loss {means['loss']:.3f}")
         self._write({"step": step, "stage": stage, **means})
         for board in self._boards:

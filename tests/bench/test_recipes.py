@@ -53,7 +53,9 @@ def test_a_recipe_is_trained_streamed_and_exported(report):
     assert report.name == "soundstream"
     assert report.trial.steps == 2
     assert report.trial.steps_per_s > 0
+    assert report.trial.cpu_s_per_step > 0
     assert 0 <= report.trial.data_share < 1
+    assert not report.memory_mb <= 0  # nan where the system does not tell
     assert report.latency_ms == pytest.approx(1000 * 20 / 24_000)
     assert (report.lowest_bitrate, report.highest_bitrate) == (1200 * 4, 1200 * 8)
     assert report.encode_macs > 0
@@ -90,22 +92,56 @@ def test_a_stream_that_differs_shows(tiny_model, monkeypatch):
     assert stream_difference(tiny_model, audio) > 1e-3
 
 
-def test_a_failing_recipe_does_not_hide_the_others(report, data, tmp_path, monkeypatch):
-    def measure(path, *_args, **_options):
+@pytest.fixture
+def run(report, data, tmp_path, monkeypatch):
+    """Calls the command with a measurement that costs nothing; says what it measured."""
+    measured = []
+
+    def measure(path, *_args, steps, batch_size, seconds, **_options):
+        measured.append(path.stem)
         if path.stem == "mimi":
             raise ConfigError("too large")
-        return dataclasses.replace(report, name=path.stem)
+        setting = bench.Setting.of(path, steps, batch_size, seconds)
+        return dataclasses.replace(report, name=path.stem, setting=setting)
 
     monkeypatch.setattr(bench, "measure_recipe", measure)
     app = Typer()
     app.command()(bench.main)
-    arguments = ["--recipe", "mimi", "--recipe", "soundstream", "--out", str(tmp_path)]
-    result = CliRunner().invoke(app, [str(data), *arguments])
+
+    def call(*options):
+        measured.clear()
+        return CliRunner().invoke(app, [str(data), "--out", str(tmp_path), *options]), measured
+
+    return call
+
+
+def test_a_failing_recipe_does_not_hide_the_others(run, tmp_path):
+    result, _ = run("--recipe", "mimi", "--recipe", "soundstream")
     assert result.exit_code == 1
     assert "mimi: too large" in result.output
     assert [row["name"] for row in json.loads((tmp_path / "recipes.json").read_text())] == [
         "soundstream"
     ]
+
+
+def test_a_run_that_was_stopped_goes_on_with_what_is_missing(run, tmp_path):
+    assert run("--recipe", "soundstream")[0].exit_code == 0
+    both = ("--recipe", "snac", "--recipe", "soundstream")
+    assert run(*both)[1] == ["snac"]
+    assert run(*both)[1] == []
+    lines = (tmp_path / "recipes.md").read_text().splitlines()
+    assert [line.split()[1] for line in lines[2:]] == ["snac", "soundstream"]
+    assert run(*both, "--steps", "3")[1] == ["snac", "soundstream"]  # another measurement
+    assert run(*both, "--steps", "3", "--again")[1] == ["snac", "soundstream"]
+
+
+def test_results_of_something_else_are_named_and_left_alone(run, tmp_path):
+    (tmp_path / "recipes.json").write_text('[{"name": "snac"}]')
+    result, measured = run("--recipe", "snac")
+    assert result.exit_code == 1
+    assert "does not hold results of this version" in result.output
+    assert measured == []
+    assert (tmp_path / "recipes.json").read_text() == '[{"name": "snac"}]'
 
 
 def test_a_rival_has_as_many_parameters_as_asked_for():

@@ -21,6 +21,7 @@ SMALL = {
     "acoustic_dim": 8,
     "mel_bands": 8,
     "noise_bands": 6,
+    "scales": 3,
     # Of lists, so many from their end:
     "strides": 2,
     "residual_kernel_sizes": 2,
@@ -28,6 +29,8 @@ SMALL = {
     "windows": 1,
     "periods": 1,
 }
+# Of the scales of a pyramid:
+PYRAMID = {"dims": [8, 12, 16], "num_heads": [2, 3]}
 
 
 def shrink(options):
@@ -36,6 +39,8 @@ def shrink(options):
     for name, value in options.items():
         if isinstance(value, dict):
             found[name] = shrink(value)
+        elif name in PYRAMID and isinstance(value, list):
+            found[name] = PYRAMID[name]
         elif name == "context" and isinstance(value, int):
             found[name] = min(value, SMALL["context_frames"])
         elif name in SMALL and isinstance(value, list):

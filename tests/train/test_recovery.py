@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from sotto.cli import app
-from sotto.codec.errors import BundleError
+from sotto.codec.errors import BundleError, CodecError
 from sotto.train import checkpoint as checkpoints
 from sotto.train.checkpoint import BEST, load_checkpoint
 from sotto.train.config import RunConfig
@@ -25,7 +26,7 @@ from sotto.train.learner import Learner
 from sotto.train.loop import DivergedError, Trainer
 from sotto.train.progress import better, score
 
-TIMES = ("steps_per_second", "seconds/")
+TIMES = ("steps_per_second", "processor_seconds", "seconds/")
 
 
 def curve(run):
@@ -53,6 +54,22 @@ def wait_for_steps(process, run, steps):
             return
         time.sleep(0.01)
     pytest.fail(f"ended with {process.returncode}: {process.stderr.read()}")
+
+
+def test_a_run_that_fails_leaves_no_loader_process(make_run, monkeypatch):
+    config = make_run()
+    config = dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, workers=1))
+    trainer = Trainer(config)
+
+    def fail(*_):
+        assert multiprocessing.active_children()
+        raise CodecError("no more")
+
+    monkeypatch.setattr(trainer.learner, "train_step", fail)
+    with pytest.raises(CodecError, match="no more") as error:
+        trainer.run()
+    assert error.tb is not None  # it keeps the frames of the run alive
+    assert not multiprocessing.active_children()
 
 
 @pytest.fixture
