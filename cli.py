@@ -441,9 +441,7 @@ def evaluate(
     print_report(report)
     reports = [report]
     for peer in beside:
-        reports.append(
-            evaluate_coder(peer, folder, peer_rates, slow=slow, jobs=jobs, seed=0)
-        )
+        reports.append(evaluate_coder(peer, folder, peer_rates, slow=slow, jobs=jobs, seed=0))
         print_report(reports[-1])
     if beside:
         Console().print(comparison_table(reports))

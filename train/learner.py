@@ -65,9 +65,9 @@ class Learner:
         self.learned = nn.ModuleList(filter(None, (self.model, self.distiller)))
         self.average = MovingAverage(self.model.decoder, config.ema_decay)
         hearing = config.uses("pmsqe", "stoi")
-        self.losses = ReconstructionLoss(
-            config.loss, config.model.sample_rate, hearing=hearing
-        ).to(device)
+        self.losses = ReconstructionLoss(config.loss, config.model.sample_rate, hearing=hearing).to(
+            device
+        )
         self.optimizer = torch.optim.AdamW(
             self.learned.parameters(), betas=(0.8, 0.99), weight_decay=1e-2
         )
