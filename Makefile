@@ -44,7 +44,7 @@ faults: $(VENV)/.dev
 check: $(VENV)/.dev types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy -p sotto.codec -p sotto.train -p sotto.export -p sotto.service -p sotto.bench -m sotto.cli
+	$(BIN)/mypy -p sotto.codec -p sotto.train -p sotto.export -p sotto.service -p sotto.bench -p sotto.commands -m sotto.cli
 	$(BIN)/python -m build --wheel --outdir dist . >/dev/null
 	$(BIN)/check-wheel-contents --toplevel sotto dist/*.whl
 
