@@ -10,6 +10,8 @@ from sotto.bench.metrics import (
     BookUse,
     codebook_use,
     count_codes,
+    dnsmos,
+    dnsmos_change,
     mel_distance,
     metrics,
     pesq_wb,
@@ -19,7 +21,7 @@ from sotto.bench.metrics import (
 )
 from sotto.bench.perceptual import PESQ_PIECE_S
 from sotto.bench.sample import sample_clip
-from sotto.codec.errors import AudioError, CodesError, ShapeError
+from sotto.codec.errors import AudioError, CodesError, ConfigError, ShapeError
 
 METRICS = metrics()
 BEST = {"pesq_wb": 4.644, "stoi": 1.0, "estoi": 1.0, "si_sdr_db": 100.0, "mel_distance": 0.0}
@@ -139,7 +141,7 @@ def test_a_clip_scores_alike_at_another_sample_rate(metric, speech):
     assert back == pytest.approx(there, rel=0.02)
 
 
-def test_a_clip_gets_every_metric_but_the_slow_one(speech):
+def test_a_clip_gets_every_metric_but_the_slow_ones(speech):
     scores = score_clip(speech, noisy(speech, 0.1), 24_000)
     assert list(scores) == [metric.name for metric in METRICS]
     assert "visqol" in [metric.name for metric in metrics(slow=("visqol",))]
@@ -187,3 +189,26 @@ def test_codes_out_of_range_are_not_counted(codes):
 def test_codes_of_another_shape_are_not_counted():
     with pytest.raises(ShapeError, match="expected"):
         count_codes(np.zeros(5, np.int64), 16)
+
+
+def test_a_slow_metric_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError, match=r"no slow metric \['nisqa'\]; there are"):
+        metrics(slow=("nisqa",))
+
+
+def test_dnsmos_falls_with_noise_and_does_not_compare(speech):
+    coded = noisy(speech, 0.3)
+    clean, bad = dnsmos(speech, speech, 24_000).value, dnsmos(speech, coded, 24_000).value
+    assert 1 < bad < clean - 0.1 < 5
+    assert dnsmos(coded, speech, 24_000).value == clean
+    assert dnsmos_change(speech, coded, 24_000).value == pytest.approx(bad - clean)
+
+
+def test_dnsmos_says_why_it_cannot_judge(speech):
+    assert "silent" in dnsmos(speech, np.zeros_like(speech), 24_000).reason
+    assert "silent" in dnsmos_change(np.zeros_like(speech), speech, 24_000).reason
+    assert "under" in dnsmos(speech[:2000], speech[:2000], 24_000).reason
+
+
+def test_dnsmos_takes_peaks_above_full_scale(speech):
+    assert math.isfinite(dnsmos(speech, 100 * speech, 24_000).value)
