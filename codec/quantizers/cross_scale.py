@@ -104,7 +104,8 @@ class CrossScaleVQ(Stages):
         """Scale `number` from the decoded one below it; nothing for the narrowest."""
         if below is None:
             return 0.0
-        return self._compress[number - 1].up(below) + self.recover[number - 1](below)
+        guess: Tensor = self._compress[number - 1].up(below) + self.recover[number - 1](below)
+        return guess
 
     def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
         """Quantize latents [B, T, D]; item b hears its first ``depth[b]`` books."""
