@@ -147,7 +147,7 @@ class PyramidEncoder(StreamingModule):
         """Spectra [B, T, 2, bins] to patches [B, T, P, 2 * patch_bins]; zeros above the top."""
         P, bins = self.patches[0], self.config.patch_bins
         padded = F.pad(spectrum, (0, P * bins - spectrum.shape[3]))
-        return padded.unflatten(3, (P, bins)).transpose(2, 3).flatten(3)
+        return padded.reshape(*spectrum.shape[:3], P, bins).transpose(2, 3).flatten(3)
 
 
 @DECODERS.register("pyramid-istft")
@@ -200,7 +200,7 @@ class PyramidDecoder(Decoder):
         """Latents [B, T, D] and state to audio [B, T * frame_size]; `depth` is not looked at."""
         coarsest = self.config.scales - 1
         after: State = {}
-        shares = x.unflatten(2, (self.config.scales, -1))
+        shares = x.reshape(*x.shape[:2], self.config.scales, -1)
         hidden = self._share(shares[:, :, 0], coarsest)
         for scale in range(coarsest - 1, -1, -1):
             hidden = self.split[scale](hidden).unflatten(3, (2, -1)).flatten(2, 3)
@@ -209,7 +209,7 @@ class PyramidDecoder(Decoder):
             hidden, after[name] = self.stacks[scale](hidden, branch(state, name))
         with torch.autocast(x.device.type, enabled=False):
             patches = at_least_float32(self.head(self.norm_out(hidden)))
-            spectrum = patches.unflatten(3, (2, -1)).transpose(2, 3).flatten(3)
+            spectrum = patches.reshape(*patches.shape[:3], 2, -1).transpose(2, 3).flatten(3)
             spectrum = expand(spectrum[..., : self.hop + 1], self.config.power)
             audio, after["istft"] = self.istft(spectrum, branch(state, "istft"))
         return audio, after
@@ -217,7 +217,8 @@ class PyramidDecoder(Decoder):
     def _share(self, latents: Tensor, scale: int) -> Tensor:
         """Latents of one scale [B, T, share] to its patches [B, T * columns, P, dim]."""
         shape = (self.config.columns, self.patches[scale], self.config.dims[scale])
-        return self.from_latents[scale](latents).unflatten(2, shape).flatten(1, 2)
+        share: Tensor = self.from_latents[scale](latents)
+        return share.reshape(*latents.shape[:2], *shape).flatten(1, 2)
 
 
 def _states(stacks: nn.ModuleList, batch_size: int) -> State:
