@@ -12,8 +12,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (files.encode, files.decode, files.info, serving.serve, serving.token):
-    app.command()(command)
+app.command()(files.encode)
+app.command()(files.decode)
+app.command()(files.info)
+app.command()(serving.serve)
+app.command()(serving.token)
 
 client_app = typer.Typer(help="Encode and decode through a server.", no_args_is_help=True)
 app.add_typer(client_app, name="client")
@@ -21,8 +24,10 @@ client_app.command("encode")(client.client_encode)
 client_app.command("decode")(client.client_decode)
 client_app.command("health")(client.client_health)
 
-for command in (training.train, training.prepare, files.export, files.int8):
-    app.command()(command)
+app.command()(training.train)
+app.command()(training.prepare)
+app.command()(files.export)
+app.command()(files.int8)
 app.command("eval")(measuring.evaluate)
 
 bench_app = typer.Typer(help="Measure what is claimed.", no_args_is_help=True)

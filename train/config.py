@@ -130,8 +130,11 @@ class RunConfig:
 
     def uses(self, *names: LossName) -> bool:
         """Whether any of these losses has a weight, in any stage."""
-        weights = [vars(self.loss), *(stage.loss_weights for stage in self.stages.values())]
-        return any(weight.get(name) for weight in weights for name in names)
+        stages = self.stages.values()
+        return any(
+            getattr(self.loss, name) or any(stage.loss_weights.get(name) for stage in stages)
+            for name in names
+        )
 
     def stage_at(self, step: int) -> tuple[str, StageConfig, int]:
         """Name, stage and step inside the stage of global `step`.
