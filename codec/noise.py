@@ -38,9 +38,10 @@ class ShapedNoise(StreamingModule):
         self.level = nn.Linear(dim, num_bands)
         nn.init.normal_(self.level.weight, std=0.01)
         nn.init.constant_(self.level.bias, -7.0)  # starts near silence
-        noise = even_noise(num_frames * frame_size, frame_size).reshape(num_frames, -1)
+        window = sine_window(2 * frame_size) * 2**0.5
+        noise = even_noise(num_frames * frame_size, frame_size).to(window).reshape(num_frames, -1)
         looped = torch.cat([noise, noise.roll(-1, 0)], dim=1)  # each frame: a hop and the next
-        spectra = RealDFT(2 * frame_size)(looped * sine_window(2 * frame_size) * 2**0.5)
+        spectra = RealDFT(2 * frame_size)(looped * window)
         self.register_buffer("spectra", spectra.flatten(1))
         self.register_buffer(
             "interpolation", mel_interpolation(num_bands, frame_size + 1, top_hz), persistent=False
@@ -79,23 +80,24 @@ def even_noise(num_samples: int, frame_size: int, rounds: int = 60) -> Tensor:
 
     Reference: J. Pumplin, Low-noise noise, 1985, https://doi.org/10.1121/1.392571
     """
-    noise = torch.randn(num_samples, generator=torch.Generator().manual_seed(0))
-    for turn in range(rounds):
-        size = frame_size * (20, 16, 12)[turn % 3] // 10 // 4 * 4
-        bins, hop = size // 2 + 1, size // 4
-        window = torch.hann_window(size)
-        count = min((48, 41, 55, 36)[turn % 4], bins)
-        nearest = mel_interpolation(count, bins, 12_000.0).argmax(0)
-        bands = F.one_hot(nearest).float()  # [bins, bands]
-        looped = torch.cat([noise[-size:], noise, noise[: 2 * size]])
-        spectra = torch.fft.rfft(looped.unfold(0, size, hop) * window)
-        level = spectra.abs().square() @ (bands / bands.sum(0).clamp_min(1))
-        spectra = spectra * ((level.mean() / (level + 1e-6)).sqrt() @ bands.T)
-        frames = torch.stack(
-            [torch.fft.irfft(spectra, n=size) * window, (window**2).expand(len(spectra), -1)]
-        )
-        length = (len(spectra) - 1) * hop + size
-        summed, weight = F.fold(frames.transpose(1, 2), (1, length), (1, size), stride=(1, hop))
-        noise = (summed / weight.clamp_min(1e-3)).flatten()[size : size + num_samples]
-        noise = noise / noise.square().mean().sqrt()
+    with torch.device("cpu"):  # whatever a model is being built on
+        noise = torch.randn(num_samples, generator=torch.Generator().manual_seed(0))
+        for turn in range(rounds):
+            size = frame_size * (20, 16, 12)[turn % 3] // 10 // 4 * 4
+            bins, hop = size // 2 + 1, size // 4
+            window = torch.hann_window(size)
+            count = min((48, 41, 55, 36)[turn % 4], bins)
+            nearest = mel_interpolation(count, bins, 12_000.0).argmax(0)
+            bands = F.one_hot(nearest).float()  # [bins, bands]
+            looped = torch.cat([noise[-size:], noise, noise[: 2 * size]])
+            spectra = torch.fft.rfft(looped.unfold(0, size, hop) * window)
+            level = spectra.abs().square() @ (bands / bands.sum(0).clamp_min(1))
+            spectra = spectra * ((level.mean() / (level + 1e-6)).sqrt() @ bands.T)
+            frames = torch.stack(
+                [torch.fft.irfft(spectra, n=size) * window, (window**2).expand(len(spectra), -1)]
+            )
+            length = (len(spectra) - 1) * hop + size
+            summed, weight = F.fold(frames.transpose(1, 2), (1, length), (1, size), stride=(1, hop))
+            noise = (summed / weight.clamp_min(1e-3)).flatten()[size : size + num_samples]
+            noise = noise / noise.square().mean().sqrt()
     return noise

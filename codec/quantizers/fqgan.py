@@ -98,7 +98,9 @@ class FactorizedVQ(Grouped):
             groups = torch.arange(G, device=depth.device).repeat_interleave(held.shape[-1] // G)
             kept = (groups < depth[:, None]).to(held)[:, None]  # [B, 1, width]
             commitment = (kept * (held - taken).square()).mean()
-            auxiliary = self.difference * likeness(out.latents.reshape(*held.shape[:2], G, -1))
+            auxiliary = self.difference * likeness(
+                out.latents.reshape(*held.shape[:2], G, held.shape[-1] // G)
+            )
         if out.auxiliary is not None:
             auxiliary = auxiliary + out.auxiliary
         return Quantized(quantized, out.codes, commitment, out.codebook, auxiliary)

@@ -186,7 +186,7 @@ def test_training_lowers_the_loss(make_run):
     trainer = Trainer(make_run(stages=stages, validate_every=1000))
     trainer.run()
     losses = [line["loss"] for line in lines(trainer.config.output) if "stage" in line]
-    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    assert sum(losses[-10:]) < 0.85 * sum(losses[:10])
 
 
 def test_bf16_trains_too(make_run):
