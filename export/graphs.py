@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sotto.codec.model import CodecModel
-from sotto.codec.streaming import flatten, unflatten
+from sotto.codec.streaming import State, flatten, unflatten
 
 
 class EncoderStep(nn.Module):
@@ -30,7 +30,7 @@ class EncoderStep(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """One step of the encoder."""
         codes, new_state = self.model.encode(audio, unflatten(state), num_codebooks, self.beam_size)
-        return codes, flatten(new_state)
+        return codes, _in_order_of(state, new_state)
 
 
 class DecoderStep(nn.Module):
@@ -49,7 +49,7 @@ class DecoderStep(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """One step of the decoder."""
         audio, new_state = self.model.decode(codes, unflatten(state))
-        return audio, flatten(new_state)
+        return audio, _in_order_of(state, new_state)
 
 
 @torch.no_grad()
@@ -58,3 +58,9 @@ def round_to_half(model: nn.Module) -> None:
     for tensor in model.state_dict().values():  # not the DFT tables: they are computed
         if tensor.is_floating_point():
             tensor.copy_(tensor.half().to(tensor.dtype))
+
+
+def _in_order_of(state: Mapping[str, Tensor], after: State) -> dict[str, Tensor]:
+    """State `after` a step, flat, in the order of `state`: outputs get their names by place."""
+    flat = flatten(after)
+    return {name: flat[name] for name in state}
