@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -94,3 +96,15 @@ def test_the_ratio_is_of_the_largest_step_that_both_were_given():
     unbatched = Ramp({}, 20, 0, tuple(step(n, c) for n, c in ((20, 80.0), (30, 90.0))))
     assert cpu_ratio(batched, unbatched) == pytest.approx(3.0)
     assert cpu_ratio(batched, Ramp({}, 0, 0, (step(10, 80.0),))) is None
+
+
+def test_the_short_form_of_make_load_serves_all_its_callers(tmp_path):
+    """20 callers for 20 s, the shipped model; how late they heard themselves is not asserted."""
+    options = ["--sessions", "20", "--seconds", "20", "--no-compare", "--output", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "sotto.bench.load", *options], check=True, timeout=110)
+    (step,) = json.loads((tmp_path / "load.json").read_text())["batched"]["steps"]
+    assert step["sessions"] == 20
+    assert step["failed"] == 0
+    assert step["results"] > 0
+    assert step["heard_s"] > 0
+    assert (tmp_path / "load.png").stat().st_size > 1000
