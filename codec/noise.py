@@ -10,8 +10,6 @@ from .fourier import RealDFT
 from .spectral import mel_interpolation, sine_window
 from .streaming import State, StreamingModule, leaf
 
-MAX_LEVEL = 3.0  # of bands, in nepers: an error of the network stays finite
-
 
 class ShapedNoise(StreamingModule):
     """Features to the spectrum of noise, shaped by a log level per mel band.
@@ -29,6 +27,7 @@ class ShapedNoise(StreamingModule):
 
     spectra: Tensor
     interpolation: Tensor
+    MAX_LEVEL = 3.0  # in nepers: an error of the network stays finite
 
     def __init__(
         self, dim: int, num_bands: int, frame_size: int, top_hz: float, num_frames: int = 64
@@ -60,7 +59,7 @@ class ShapedNoise(StreamingModule):
         if self.training:  # every item of a batch hears another stretch
             step = step + 7 * torch.arange(B, device=x.device)[:, None]
             step = torch.remainder(step, self.num_frames)
-        level = self.level(x).clamp_max(MAX_LEVEL) @ self.interpolation
+        level = self.level(x).clamp_max(self.MAX_LEVEL) @ self.interpolation
         noise = F.embedding(step, self.spectra).reshape(B, T, 2, -1)
         return noise * level.exp()[:, :, None], {"position": after.to(x.dtype)}
 
@@ -70,8 +69,7 @@ def even_noise(num_samples: int, frame_size: int, rounds: int = 60) -> Tensor:
     """A loop of noise float32 [num_samples] whose short-time levels hardly change.
 
     Gaussian noise of which each round evens out the levels of mel bands, in windows of another
-    length and other bands. Over 32 ms levels of Gaussian noise in such bands differ by some 3 dB, of this by
-    less than one.
+    length and other bands.
 
     Args:
         num_samples: Length of the loop, a multiple of `frame_size`.

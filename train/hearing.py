@@ -24,7 +24,7 @@ class HearingLoss(nn.Module):
       throughout is forgiven; if it were not, the weight on what is added would teach a decoder to
       be too quiet. Levels are for other losses to teach.
     * ``stoi``: 1 - the correlation of third-octave envelopes over 384 ms, 150 Hz to 4.3 kHz;
-      segments 40 dB below the loudest of the batch do not count. C. Taal et al., An Algorithm for
+      in each band, segments 40 dB below the loudest of the batch do not count. C. Taal et al., An Algorithm for
       Intelligibility Prediction of Time-Frequency Weighted Noisy Speech, 2011,
       https://doi.org/10.1109/TASL.2011.2114881.
     """
@@ -39,6 +39,7 @@ class HearingLoss(nn.Module):
         super().__init__()
         size = 2 * round(WINDOW_S * sample_rate / 2)
         self.spectrum = Spectrum(size, hop=size // 2)
+        self.bin_hz = sample_rate / size
         self.segment = round(SEGMENT_S / (WINDOW_S / 2))
         top = _bark(torch.tensor(BARK_TOP_HZ))
         barks = torch.linspace(0, float(top), BARK_BANDS + 1)
@@ -55,9 +56,18 @@ class HearingLoss(nn.Module):
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
 
-    def forward(self, decoded: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Scalars ``pmsqe`` and ``stoi`` of decoded audio [B, S] against its target [B, S]."""
+    def forward(
+        self, decoded: Tensor, target: Tensor, bandwidth_hz: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Scalars ``pmsqe`` and ``stoi`` of decoded audio [B, S] against its target [B, S].
+
+        What lies above `bandwidth_hz` [B], if given, is not heard.
+        """
         a, b = energy(self.spectrum(decoded)), energy(self.spectrum(target))
+        if bandwidth_hz is not None:
+            hertz = torch.arange(a.shape[1], device=a.device) * self.bin_hz
+            kept = (hertz <= bandwidth_hz[:, None]).to(a)[..., None]  # [B, bins, 1]
+            a, b = a * kept, b * kept
         rms = target.square().mean(-1).sqrt()
         gain = SPEECH_RMS / rms.clamp_min(SPEECH_RMS / MAX_GAIN)
         # A Hann window's energies add up to 1.5 times the mean square.

@@ -95,7 +95,7 @@ class ReconstructionLoss(nn.Module):
             if size in stft_windows:
                 stft.append(self._complex(size, a, b, bandwidth_hz))
         none = decoded.new_zeros(())
-        pmsqe, stoi = self.hearing(decoded, target) if self.hearing else (none, none)
+        pmsqe, stoi = self.hearing(decoded, target, bandwidth_hz) if self.hearing else (none, none)
         return ReconstructionLosses(
             mel=torch.stack(mel).mean(),
             loudness=torch.stack(loudness).mean(),

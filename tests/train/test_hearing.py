@@ -104,6 +104,17 @@ def test_a_step_against_the_gradient_sounds_better(hearing):
     assert sum(hearing(moved, clean)) < before
 
 
+def test_what_lies_above_the_band_of_a_recording_is_not_heard(hearing):
+    clean, band = speechlike(), torch.tensor([4_000.0])
+    t = torch.arange(clean.shape[1]) / RATE
+    added = clean + 0.05 * torch.sin(2 * math.pi * 6_000 * t)
+    # Little is left: folding at the ends of a crop spreads the tone.
+    assert hearing(added, clean, band)[0] < 0.1 * hearing(added, clean)[0]
+    decoded = added.requires_grad_()
+    sum(hearing(decoded, clean, band)).backward()
+    assert decoded.grad.isfinite().all()
+
+
 def test_the_reconstruction_loss_has_them_when_asked():
     config = LossConfig(mel_windows=(1024,), mel_bands=(40,), stft_windows=(512,))
     clean = speechlike()
