@@ -18,6 +18,7 @@ from .config_distill import DistillConfig
 from .config_losses import LossConfig, LossName
 from .config_recovery import GuardConfig, KeepConfig
 from .config_stages import Frozen, StageConfig
+from .optimizer import OptimizerName
 
 
 @dataclass(frozen=True, config=FROZEN)
@@ -39,6 +40,8 @@ class RunConfig:
         dataset: How to cut the data.
         loss: How to weigh what went wrong.
         device: ``auto`` takes CUDA if there is one.
+        optimizer: Of the codec. ``adamw``, or ``muon`` for the matrices of encoder and decoder,
+            which takes fewer steps; discriminators always have AdamW.
         precision: ``bf16`` and ``fp16`` run under autocast, the latter with loss scaling; ``fp32``
             does not.
         accumulate: Batches whose gradients are added up for one step. A step sees
@@ -74,6 +77,7 @@ class RunConfig:
     dataset: DataConfig = Field(default_factory=DataConfig)
     loss: LossConfig = Field(default_factory=LossConfig)
     device: str = "auto"
+    optimizer: OptimizerName = "adamw"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     accumulate: Positive = 1
     threads: Annotated[int, Field(ge=0)] = 0

@@ -18,9 +18,10 @@ from .config import RunConfig
 from .data import batches
 from .learner import Learner
 from .loop import Trainer
+from .optimizer import states
 
-ADAM_STATES = 2  # per weight
 MEBI = 1 << 20
+WEIGHT_AND_GRADIENT = 2
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,20 @@ class Saved:
 
 def state_bytes(learner: Learner) -> int:
     """Bytes of weights, gradients, optimizer states and the average of the decoder."""
-    modules: list[nn.Module] = [learner.model]
+    modules: list[nn.Module] = [learner.learned]
+    optimizers = [learner.optimizer]
     if learner.adversary is not None:
         modules.append(learner.adversary.modules)
-    learned = sum(p.numel() * p.element_size() for m in modules for p in m.parameters())
+        optimizers.append(learner.adversary.optimizer)
+    learned = sum(
+        (WEIGHT_AND_GRADIENT + states(group)) * weight.numel() * weight.element_size()
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for weight in group["params"]
+    )
     buffers = sum(b.numel() * b.element_size() for m in modules for b in m.buffers())
     average = sum(p.numel() * p.element_size() for p in learner.average.module.parameters())
-    return (2 + ADAM_STATES) * learned + buffers + average
+    return learned + buffers + average
 
 
 def dry_run(config: RunConfig, console: Console) -> None:

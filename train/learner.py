@@ -25,6 +25,7 @@ from .draws import draw_step, step_generator
 from .ema import MovingAverage
 from .initial import take_over
 from .losses import ReconstructionLoss
+from .optimizer import make_optimizer
 from .precision import Precision
 from .record import mean_metrics
 from .schedule import schedule
@@ -46,7 +47,8 @@ class Learner:
         """Build everything from the run's seed.
 
         Raises:
-            ConfigError: A part of the model or a discriminator is unknown or does not fit.
+            ConfigError: A part of the model, a discriminator or the optimizer is unknown or does
+                not fit.
         """
         self.config = config
         self.device = device
@@ -68,9 +70,7 @@ class Learner:
         self.losses = ReconstructionLoss(config.loss, config.model.sample_rate, hearing=hearing).to(
             device
         )
-        self.optimizer = torch.optim.AdamW(
-            self.learned.parameters(), betas=(0.8, 0.99), weight_decay=1e-2
-        )
+        self.optimizer = make_optimizer(config.optimizer, self.model, self.learned)
         self.balancer = Balancer(config.loss.balance_decay) if config.loss.balance else None
 
     def train_step(self, batches: Sequence[Batch], step: int) -> dict[str, Tensor]:
