@@ -62,9 +62,10 @@ class ConvStack(nn.Module):
 class STFTDiscriminator(nn.Module):
     """Real and imaginary parts of one STFT as the two channels of a picture."""
 
-    def __init__(self, window: int, channels: int) -> None:
+    def __init__(self, window: int, channels: int, band: float) -> None:
         super().__init__()
         self.spectrum = Spectrum(window)
+        self.num_bins = round(band * window / 2) + 1
         layers = [nn.Conv2d(2, channels, (9, 3), padding=(4, 1))]
         layers += [
             nn.Conv2d(channels, channels, (9, 3), stride=(2, 1), dilation=(1, d), padding=(4, d))
@@ -76,7 +77,7 @@ class STFTDiscriminator(nn.Module):
     def forward(self, audio: Tensor) -> Judgement:
         """Judge audio [B, 1, S]."""
         with torch.autocast(audio.device.type, enabled=False):
-            spectrum = self.spectrum(audio[:, 0].float())
+            spectrum = self.spectrum(audio[:, 0].float())[:, : self.num_bins]
             # Scaled up and compressed: quiet detail must be visible beside loud vowels.
             energy = spectrum.real.square() + spectrum.imag.square() + 1e-6
             picture = torch.view_as_real(spectrum * energy**-0.25).permute(0, 3, 1, 2)
@@ -90,15 +91,20 @@ class MultiScaleSTFTDiscriminator(Discriminator):
 
     @dataclass(frozen=True, config=FROZEN)
     class Config:
-        """Window lengths in samples and channels of each member."""
+        """Window lengths in samples and channels of each member; what they see.
+
+        `band` is the share of the spectrum, from 0 Hz up, that is judged: all of it, or only where
+        the decoder draws phases, at so much lower a cost.
+        """
 
         windows: Annotated[tuple[int, ...], Field(min_length=1)] = (2048, 1024, 512)
         channels: Positive = 16
+        band: Annotated[float, Field(gt=0, le=1)] = 1.0
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.members = nn.ModuleList(
-            STFTDiscriminator(window, config.channels) for window in config.windows
+            STFTDiscriminator(window, config.channels, config.band) for window in config.windows
         )
 
 

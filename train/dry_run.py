@@ -101,7 +101,7 @@ def state_bytes(learner: Learner) -> int:
     if learner.adversary is not None:
         modules.append(learner.adversary.modules)
         optimizers.append(learner.adversary.optimizer)
-    learned = sum(
+    learned: int = sum(
         (WEIGHT_AND_GRADIENT + states(group)) * weight.numel() * weight.element_size()
         for optimizer in optimizers
         for group in optimizer.param_groups

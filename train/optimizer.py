@@ -1,6 +1,6 @@
 """The codec's optimizer: AdamW for all weights, or Muon for the matrices of its networks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, overload
 
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ class MuonAdamW(Optimizer):
     Reference: Muon is scalable for LLM training, https://arxiv.org/abs/2502.16982
     """
 
-    def __init__(self, matrices: list[Tensor], others: list[Tensor]) -> None:
+    def __init__(self, matrices: Sequence[Tensor], others: Sequence[Tensor]) -> None:
         """Take the weights; none of them is in both lists.
 
         Args:

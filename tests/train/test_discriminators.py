@@ -67,6 +67,20 @@ def test_the_gradient_reaches_the_audio_and_every_weight(discriminator):
     assert all(parameter.grad is not None for parameter in discriminator.parameters())
 
 
+def test_a_band_is_all_that_is_judged():
+    """Two tones, one above the band: only the lower one makes a difference."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        judge = DISCRIMINATORS.create("stft", {"windows": [256], "channels": 4, "band": 0.25})
+    time = torch.arange(4_800) / 24_000
+    low, high = (0.1 * torch.sin(2 * torch.pi * hz * time)[None, None] for hz in (1_000, 9_000))
+    both, lower, higher = (judge(audio)[0].features[0] for audio in (low + high, low, high))
+    inside = slice(4, -4)  # folds at the ends of a clip spread a tone over all bins
+    torch.testing.assert_close(both[..., inside], lower[..., inside], atol=0.02, rtol=0)
+    assert (lower - higher)[..., inside].abs().max() > 0.1
+    assert both.shape[2] == 33, "of 129 bins, the lowest quarter"
+
+
 def test_silence_is_judged_with_a_finite_gradient(discriminator):
     audio = torch.zeros(1, 1, 2_000, requires_grad=True)
     sum(judgement.score.mean() for judgement in discriminator(audio)).backward()
@@ -75,7 +89,12 @@ def test_silence_is_judged_with_a_finite_gradient(discriminator):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("stft", {"windows": []}), ("period", {"periods": []}), ("stft", {"chanels": 3})],
+    [
+        ("stft", {"windows": []}),
+        ("period", {"periods": []}),
+        ("stft", {"chanels": 3}),
+        ("stft", {"band": 0}),
+    ],
 )
 def test_bad_options_are_clear_errors(name, options):
     with pytest.raises(ConfigError, match=f"discriminator '{name}'.*{next(iter(options))}"):
