@@ -39,6 +39,8 @@ class Discriminator(nn.Module):
         return [member(audio) for member in self.members]
 
 
+FAINT = 0.02  # level of a compressed picture that stays faint: about -70 dB
+
 DISCRIMINATORS: Registry[Discriminator] = Registry("discriminator")
 
 
@@ -78,9 +80,12 @@ class STFTDiscriminator(nn.Module):
         """Judge audio [B, 1, S]."""
         with torch.autocast(audio.device.type, enabled=False):
             spectrum = self.spectrum(audio[:, 0].float())[:, : self.num_bins]
-            # Scaled up and compressed: quiet detail must be visible beside loud vowels.
+            # Compressed: quiet detail must be visible beside loud vowels.
             energy = spectrum.real.square() + spectrum.imag.square() + 1e-6
             picture = torch.view_as_real(spectrum * energy**-0.25).permute(0, 3, 1, 2)
+            # Every clip at the same level: weights start out made for that.
+            power = picture.square().mean((1, 2, 3), keepdim=True)
+            picture = picture * (power + FAINT**2).rsqrt()
         judgement: Judgement = self.stack(picture)  # [B, 2, bins, frames]
         return judgement
 

@@ -67,6 +67,17 @@ def test_the_gradient_reaches_the_audio_and_every_weight(discriminator):
     assert all(parameter.grad is not None for parameter in discriminator.parameters())
 
 
+def test_level_is_not_judged_by_spectra_but_silence_stays_faint():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        judge = DISCRIMINATORS.create("stft", {"windows": [256], "channels": 4})
+    loud, quiet, faint = (judge(noise() * gain)[0] for gain in (1.0, 0.2, 1e-5))
+    torch.testing.assert_close(quiet.score, loud.score, atol=0.05, rtol=0)
+    assert (faint.features[0] - loud.features[0]).abs().max() > 0.5
+    silent = judge(torch.zeros(3, 1, 2_000))[0]
+    torch.testing.assert_close(faint.score, silent.score, atol=0.05, rtol=0)
+
+
 def test_a_band_is_all_that_is_judged():
     """Two tones, one above the band: only the lower one makes a difference."""
     with torch.random.fork_rng():
