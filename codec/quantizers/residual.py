@@ -19,14 +19,13 @@ from .base import (
     Quantized,
     Quantizer,
     check_sizes,
-    mean,
-    mean_auxiliary,
     pass_gradient,
     sum_of_books,
     usable,
 )
 from .beam import search_books
-from .codebook import Codebook
+from .codebook import Codebook, Step
+from .gather import gather
 from .options import BookOptions, make_book
 from .projection import Projection
 
@@ -104,28 +103,20 @@ class ResidualVQ(Quantizer):
 
     def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
         """Quantize latents [B, T, D]; item b of the sum has its first ``depth[b]`` books."""
-        codes, commitment, codebook, auxiliary = [], [], [], []
+        steps, commitment = [], []
         with torch.autocast(latents.device.type, enabled=False):
             narrow = residual = self.narrow(latents)
             held, total = self.narrow(latents, held=True), torch.zeros_like(narrow)
             for k, book in enumerate(self._books):
-                step = book(residual)
+                step: Step = book(residual)
                 taken = step.vectors.detach()
                 kept = (k < depth).to(narrow)[:, None, None]
                 commitment.append((kept * (held - taken).square()).mean())
-                codes.append(step.codes)
-                codebook.append(step.codebook)
-                auxiliary.append(step.auxiliary)
+                steps.append(step)
                 total = total + kept * step.vectors
                 residual, held = residual - taken, held - taken
             quantized = self._up(pass_gradient(narrow, self._synchronised(total), self._how))
-        return Quantized(
-            quantized,
-            torch.stack(codes, 1),
-            mean(commitment),
-            mean(codebook),
-            mean_auxiliary(auxiliary),
-        )
+        return gather(quantized, torch.stack([s.codes for s in steps], 1), commitment, steps)
 
     @property
     def _how(self) -> GradientEstimator:
