@@ -17,21 +17,20 @@ from .base import (
     QUANTIZERS,
     GradientEstimator,
     Quantized,
-    Quantizer,
     check_sizes,
     pass_gradient,
     sum_of_books,
     usable,
 )
-from .beam import search_books
 from .codebook import Codebook, Step
 from .gather import gather
 from .options import BookOptions, make_book
 from .projection import Projection
+from .searched import SearchedBooks
 
 
 @QUANTIZERS.register("rvq")
-class ResidualVQ(Quantizer):
+class ResidualVQ(SearchedBooks):
     """K codebooks in a row, each on the residual of the ones before.
 
     The gradient estimator is applied once, to the sum of all books: the residuals are detached,
@@ -140,17 +139,6 @@ class ResidualVQ(Quantizer):
                 residual = residual - F.embedding(codes[-1], table)
         # As `torch.stack(codes, dim=1)`, with fewer nodes in a graph.
         return torch.cat(codes, dim=1).reshape(latents.shape[0], self.num_codebooks, -1)
-
-    def search(self, latents: Tensor, depth: Tensor, beam_size: int) -> Tensor:
-        """Latents [B, T, D] to the best code paths of ``depth[b]`` books: int64 [B, K, T].
-
-        Raises:
-            ConfigError: `beam_size` is not from 1 to `codebook_size`.
-        """
-        if beam_size == 1:
-            return super().search(latents, depth, 1)
-        with torch.autocast(latents.device.type, enabled=False):
-            return search_books(self.narrow(latents), self.tables(), depth, beam_size)
 
     def tables(self) -> list[Tensor]:
         """The vectors [V, d] of every book, in the space where they live."""
