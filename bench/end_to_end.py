@@ -22,7 +22,10 @@ from .quantizer_runs import LISTEN
 from .quantizer_scores import Trial, measure
 from .recipes import recipes
 
-MAIN = ("rvq", "grvq", "cascade", "simvq", "ibq", "cascade of fsq", "cascade of bsq")
+MAIN = (
+    *("rvq", "cross-scale", "grvq", "cascade", "simvq", "ibq"),
+    *("cascade of fsq", "cascade of bsq"),
+)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What every quantizer offers, and the registry that creates one by name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
@@ -81,9 +80,7 @@ class Quantizer(nn.Module, ABC):
                 f"beam_size={beam_size}, but {type(self).__name__} has no residual stages to "
                 "search; use beam_size=1"
             )
-        codes = self.encode(latents)
-        heard = torch.arange(self.num_codebooks, device=codes.device) < depth[:, None]
-        return torch.where(heard[:, :, None], codes, NOT_HEARD)
+        return only_heard(self.encode(latents), depth)
 
     @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:
@@ -177,12 +174,12 @@ def heard(codes: Tensor) -> Tensor:
     return (codes >= 0).sum(dim=1)
 
 
-def mean(values: Iterable[Tensor]) -> Tensor:
-    """Mean of scalars."""
-    return torch.stack(list(values)).mean()
+def only_heard(codes: Tensor, depth: Tensor) -> Tensor:
+    """Codes [B, K, T] with `NOT_HEARD` from book ``depth[b]`` on."""
+    kept = torch.arange(codes.shape[1], device=codes.device) < depth[:, None]
+    return torch.where(kept[:, :, None], codes, NOT_HEARD)
 
 
-def mean_auxiliary(parts: Iterable[Tensor | None]) -> Tensor | None:
-    """Mean of those that are there; None if none is."""
-    found = [part for part in parts if part is not None]
-    return mean(found) if found else None
+def with_all_books(codes: Tensor, num_codebooks: int) -> Tensor:
+    """Codes [B, k, T], k <= K, as [B, K, T]: `NOT_HEARD` in the books that are missing."""
+    return nn.functional.pad(codes, (0, 0, 0, num_codebooks - codes.shape[1]), value=NOT_HEARD)

@@ -4,9 +4,9 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from .. import ranks
 from ..config import FROZEN
 from .base import QUANTIZERS, Quantized
+from .draws import draws
 from .lfq import SignGrid
 
 
@@ -15,8 +15,7 @@ class BinaryLatents(SignGrid):
     """Bernoulli bits, with the gradient of their probabilities.
 
     A dimension x is one with probability sigmoid(x); its expected sign is tanh(x / 2), which is
-    what the gradient passes through. Encoding takes the likelier sign. What is drawn is decided by
-    the count of training steps, which is saved with the weights, and by the process.
+    what the gradient passes through. Encoding takes the likelier sign.
 
     Reference: Binary Latent Diffusion, https://arxiv.org/abs/2304.04820
     """
@@ -44,8 +43,8 @@ class BinaryLatents(SignGrid):
 
     def choose(self, residual: Tensor, book: int) -> Tensor:
         """Signs drawn with the probability of each bit; at +-1 they are sure."""
-        seed = (int(self.steps) * self.num_codebooks + book << 16) + ranks.index()
-        uniform = torch.rand(residual.shape, generator=torch.Generator().manual_seed(seed))
+        random = draws(int(self.steps) * self.num_codebooks + book)
+        uniform = torch.rand(residual.shape, generator=random)
         shifted = residual / self.scales[book] - (2 * uniform - 1).to(residual)
         return self.unit_nearest(shifted)
 

@@ -1,6 +1,7 @@
 """Cross-scale residual quantization: at each scale, what the coarser decoded ones did not foresee."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -10,14 +11,8 @@ from torch import Tensor, nn
 from ..config import FROZEN, ComponentConfig, Part, Positive
 from ..errors import ConfigError
 from ..layers import at_least_float32
-from .base import (
-    QUANTIZERS,
-    GradientEstimator,
-    Quantized,
-    mean,
-    mean_auxiliary,
-    pass_gradient,
-)
+from .base import QUANTIZERS, GradientEstimator, Quantized, pass_gradient
+from .gather import gather, mean
 from .projection import Projection
 from .stages import Stages
 
@@ -109,7 +104,7 @@ class CrossScaleVQ(Stages):
 
     def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
         """Quantize latents [B, T, D]; item b hears its first ``depth[b]`` books."""
-        codes, commitment, codebook, auxiliary, surprise = [], [], [], [], []
+        parts, commitment, surprise = [], [], []
         with torch.autocast(latents.device.type, enabled=False):
             x = at_least_float32(latents)
             targets = self._scales(x.detach())  # for the maps
@@ -125,9 +120,7 @@ class CrossScaleVQ(Stages):
                 kept = (some > 0).to(x)[:, None, None]
                 off = pulled[number] - held - vectors.detach()
                 commitment.append((kept * off.square()).mean())
-                codes.append(out.codes)
-                codebook.append(out.codebook)
-                auxiliary.append(out.auxiliary)
+                parts.append(out)
                 if isinstance(guess, Tensor):
                     surprise.append(F.mse_loss(guess, target.detach()))
                 # Straight through to the scale: what a guess lacks is coded, so that where books
@@ -137,13 +130,8 @@ class CrossScaleVQ(Stages):
                 whole = passed + vectors
             assert heard is not None
             quantized = pass_gradient(x, heard, self.gradient)
-        return Quantized(
-            quantized,
-            torch.cat(codes, 1),
-            mean(commitment),
-            mean(codebook) + (mean(surprise) if surprise else 0.0),
-            mean_auxiliary(auxiliary),
-        )
+        out = gather(quantized, torch.cat([p.codes for p in parts], 1), commitment, parts)
+        return replace(out, codebook=out.codebook + mean(surprise)) if surprise else out
 
     def _walk(self, x: Tensor, code: Callable[[int, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         codes, below, residual = [], None, x

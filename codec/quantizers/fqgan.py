@@ -1,5 +1,6 @@
 """FQGAN: several small books side by side, with a term that keeps what they say different."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor
 from ..config import FROZEN, ComponentConfig, NonNegative, Part
 from ..errors import ConfigError
 from ..layers import at_least_float32
-from .base import NOT_HEARD, QUANTIZERS, Quantized, usable
-from .grouped import Grouped, shares_of
+from .base import QUANTIZERS, Quantized, only_heard
+from .grouped import Grouped
+from .projected_groups import ProjectedGroups
 from .projection import Projection
 
 
@@ -31,7 +33,7 @@ def likeness(vectors: Tensor) -> Tensor:
 
 
 @QUANTIZERS.register("fqgan")
-class FactorizedVQ(Grouped):
+class FactorizedVQ(ProjectedGroups):
     """Each group of books looks at the whole latent through a projection of its own.
 
     The projections start on the principal directions, a group on those that come after the ones of
@@ -67,72 +69,39 @@ class FactorizedVQ(Grouped):
             raise ConfigError(
                 f"groups={G} of group_dim={width // G} are wider than latent_dim={latent_dim}"
             )
-        sizes = shares_of(G, width, num_codebooks)
-        inner = config.inner
         super().__init__(
-            [
-                QUANTIZERS.create(inner.name, inner.options, codebook_size=codebook_size, **sizes)
-                for _ in range(G)
-            ],
+            config.inner,
+            G,
+            width=width,
             num_codebooks=num_codebooks,
             codebook_size=codebook_size,
         )
         self.difference = config.difference
         self.projection = Projection(latent_dim, width)
 
-    def _down(self, latents: Tensor) -> Tensor:
+    def down(self, latents: Tensor) -> Tensor:
+        """Latents [..., D] projected, all groups side by side."""
         narrow: Tensor = self.projection.down(at_least_float32(latents))
         return narrow
 
-    def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
-        """Quantize latents [B, T, D]; the first book of every group is heard first."""
-        G = len(self.groups)
-        with torch.autocast(latents.device.type, enabled=False):
-            out = super().forward(self._down(latents), depth)
-            quantized = self.projection.up(out.latents)
-            # Commitment must move the latents, not the projection.
-            held = F.linear(at_least_float32(latents), self.projection.down.weight.detach())
-            order = torch.arange(self.num_codebooks, device=depth.device)[None, :, None]
-            codes = torch.where(order < depth[:, None, None], out.codes, NOT_HEARD)
-            taken = super().decode(codes).detach()
-            groups = torch.arange(G, device=depth.device).repeat_interleave(held.shape[-1] // G)
-            kept = (groups < depth[:, None]).to(held)[:, None]  # [B, 1, width]
-            commitment = (kept * (held - taken).square()).mean()
-            auxiliary = self.difference * likeness(
-                out.latents.reshape(*held.shape[:2], G, held.shape[-1] // G)
-            )
-        if out.auxiliary is not None:
-            auxiliary = auxiliary + out.auxiliary
-        return Quantized(quantized, out.codes, commitment, out.codebook, auxiliary)
-
-    def encode(self, latents: Tensor) -> Tensor:
-        """Latents [B, T, D] to codes int64 [B, K, T]."""
-        with torch.autocast(latents.device.type, enabled=False):
-            return super().encode(self._down(latents))
-
-    def search(self, latents: Tensor, depth: Tensor, beam_size: int) -> Tensor:
-        """Latents [B, T, D] to the best code paths, group by group: int64 [B, K, T].
-
-        Raises:
-            ConfigError: The groups have no residual stages to search, or an impossible size.
-        """
-        with torch.autocast(latents.device.type, enabled=False):
-            return super().search(self._down(latents), depth, beam_size)
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Codes int64 [B, K, T] to latents [B, T, D]."""
-        with torch.autocast(codes.device.type, enabled=False):
-            latents: Tensor = self.projection.up(super().decode(codes))
+    def up(self, vectors: Tensor) -> Tensor:
+        """Project [..., width] back."""
+        latents: Tensor = self.projection.up(vectors)
         return latents
 
-    @torch.no_grad()
-    def start(self, latents: Tensor, generator: torch.Generator) -> None:
-        """Turn to the principal directions, then start every group, on sample latents [N, D].
+    def turn(self, latents: Tensor) -> None:
+        """Start the projection on sample latents [N, D]."""
+        self.projection.start(latents)
 
-        Raises:
-            CodecError: No latents, or some are not finite.
-        """
-        latents = usable(latents)
-        with torch.autocast(latents.device.type, enabled=False):
-            self.projection.start(latents)
-            super().start(self._down(latents), generator)
+    def judge(self, out: Quantized, latents: Tensor, depth: Tensor) -> Quantized:
+        """With a commitment that moves the latents, not the projection, and how alike groups are."""
+        G = len(self.groups)
+        held = F.linear(at_least_float32(latents), self.projection.down.weight.detach())
+        taken = Grouped.decode(self, only_heard(out.codes, depth)).detach()
+        groups = torch.arange(G, device=depth.device).repeat_interleave(held.shape[-1] // G)
+        kept = (groups < depth[:, None]).to(held)[:, None]  # [B, 1, width]
+        commitment = (kept * (held - taken).square()).mean()
+        auxiliary = self.difference * likeness(torch.stack(out.latents.chunk(G, -1), -2))
+        if out.auxiliary is not None:
+            auxiliary = auxiliary + out.auxiliary
+        return replace(out, commitment=commitment, auxiliary=auxiliary)

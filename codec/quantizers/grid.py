@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..layers import at_least_float32
-from .base import Quantized, Quantizer, check_sizes, sum_of_books, usable
-from .beam import search_books
+from .base import Quantized, check_sizes, sum_of_books, usable
 from .projection import Projection
+from .searched import SearchedBooks
 
 
-class GridQuantizer(Quantizer):
+class GridQuantizer(SearchedBooks):
     """A point set per book, on what the books before it left over.
 
     Latents are projected to `width` dimensions and bounded; there each book takes its nearest
@@ -83,22 +83,11 @@ class GridQuantizer(Quantizer):
         """Latents [B, T, D] to codes int64 [B, K, T]."""
         codes = []
         with torch.autocast(latents.device.type, enabled=False):
-            residual = self._bounded(latents)
+            residual = self.narrow(latents)
             for k in range(self.num_codebooks):
                 codes.append(self.nearest(residual, k))
                 residual = residual - self.points(codes[-1], k)
         return torch.stack(codes, dim=1)
-
-    def search(self, latents: Tensor, depth: Tensor, beam_size: int) -> Tensor:
-        """Latents [B, T, D] to the best code paths of ``depth[b]`` books: int64 [B, K, T].
-
-        Raises:
-            ConfigError: `beam_size` is not from 1 to `codebook_size`.
-        """
-        if beam_size == 1:
-            return super().search(latents, depth, 1)
-        with torch.autocast(latents.device.type, enabled=False):
-            return search_books(self._bounded(latents), self.tables(), depth, beam_size)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes int64 [B, k, T] to latents [B, T, D]."""
@@ -118,7 +107,7 @@ class GridQuantizer(Quantizer):
             self.projection.start(latents)
             size = self.projection.down(latents).square().mean(0).sqrt().clamp_min(1e-6)
             self.projection.down.weight.div_(size[:, None])
-            bounded = residual = self._bounded(latents)
+            bounded = residual = self.narrow(latents)
             for k in range(self.num_codebooks):
                 self.fit(residual, k)
                 residual = residual - self.points(self.nearest(residual, k), k)
@@ -133,7 +122,8 @@ class GridQuantizer(Quantizer):
         codes = torch.arange(self.codebook_size, device=self.projection.down.weight.device)
         return [self.points(codes, k) for k in range(self.num_codebooks)]
 
-    def _bounded(self, latents: Tensor) -> Tensor:
+    def narrow(self, latents: Tensor) -> Tensor:
+        """Latents [..., D] projected and bounded: [..., width]."""
         return self.bound(self.projection.down(at_least_float32(latents)))
 
     def _sum(self, codes: Tensor) -> Tensor:

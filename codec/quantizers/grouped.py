@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .base import Quantized, Quantizer, mean, mean_auxiliary
+from .base import Quantized, Quantizer
+from .gather import gather
 
 
 class Grouped(Quantizer):
@@ -35,12 +36,11 @@ class Grouped(Quantizer):
             group(share, self._depth(depth, g))
             for g, (group, share) in enumerate(zip(self._groups, shares, strict=True))
         ]
-        return Quantized(
+        return gather(
             torch.cat([part.latents for part in parts], dim=-1),
             self._interleave([part.codes for part in parts]),
-            mean(part.commitment for part in parts),
-            mean(part.codebook for part in parts),
-            mean_auxiliary(part.auxiliary for part in parts),
+            [part.commitment for part in parts],
+            parts,
         )
 
     def encode(self, latents: Tensor) -> Tensor:

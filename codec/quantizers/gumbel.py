@@ -7,10 +7,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from .. import ranks
 from ..config import FROZEN, ComponentConfig, Part
 from .assignment import ASSIGNMENTS, Assigned
 from .base import QUANTIZERS, GradientEstimator
+from .draws import draws
 from .ibq import SoftAssignment
 from .residual import ResidualVQ
 
@@ -18,9 +18,6 @@ from .residual import ResidualVQ
 @ASSIGNMENTS.register("gumbel")
 class GumbelSoftmax(SoftAssignment):
     """Codes drawn by their softmax shares, less and less at random as the temperature falls.
-
-    What is drawn is decided by the count of training steps, which is saved with the weights, and
-    by the process, so that a run can be repeated.
 
     Reference: vq-wav2vec, https://arxiv.org/abs/1910.05453
     """
@@ -55,9 +52,7 @@ class GumbelSoftmax(SoftAssignment):
 
     def _logits(self, x: Tensor, table: Tensor) -> Tensor:
         logits = super()._logits(x, table)
-        seed = (int(self.steps) << 16) + ranks.index()
-        random = torch.Generator().manual_seed(seed)
-        uniform = torch.rand(logits.shape, generator=random).clamp(1e-10, 1 - 1e-7)
+        uniform = torch.rand(logits.shape, generator=draws(int(self.steps))).clamp(1e-10, 1 - 1e-7)
         return logits - (-uniform.log()).log().to(logits)
 
     def _temperature(self) -> float:

@@ -1,5 +1,6 @@
 """Books that learn by gradient: entries as a parameter, or behind a map that all of them share."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -92,17 +93,43 @@ class LinearMap(EntryMap):
 
     @torch.no_grad()
     def fit(self, entries: Tensor, x: Tensor) -> None:
-        """Carry the mean and covariance of entries [V, dim] to those of inputs [N, dim]."""
-        root, inverse = _root(x, 0.5), _root(entries, -0.5)
-        self.weight.copy_(root @ inverse)
+        """Carry random entries [V, dim] to where as many random vectors serve inputs [N, dim] best.
+
+        That is less wide than the inputs, and nowhere in directions of little energy: see
+        `water_filled`.
+        """
+        values, vectors = _principal_variances(x)
+        wide = water_filled(values, math.log2(len(entries)))
+        self.weight.copy_((vectors * wide.sqrt()) @ vectors.T @ _whitening(entries))
         self.bias.copy_(x.mean(0) - self.weight @ entries.mean(0))
 
 
-def _root(x: Tensor, power: float) -> Tensor:
-    """A power of the covariance [D, D] of the rows of `x` [N, D]."""
+def water_filled(variances: Tensor, bits: float) -> Tensor:
+    """Variances [D] of the Gaussian vectors that describe a Gaussian of `variances` [D] best.
+
+    With so many bits the mean squared error of a direction is one level for all, or its variance
+    where that is less; what is drawn as a description has the variance that is left.
+
+    Reference: Elements of Information Theory (Cover and Thomas), reverse water-filling
+    """
+    order = variances.clamp_min(1e-12).sort(descending=True).values.log2()
+    count = torch.arange(1, len(order) + 1, device=order.device)
+    levels = (order.cumsum(0) - 2 * bits) / count  # if so many directions were described
+    described = int((order > levels).sum())
+    return (variances - 2 ** levels[described - 1]).clamp_min(0)
+
+
+def _principal_variances(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Variances [D] of the rows of `x` [N, D] along their principal directions, its columns [D, D]."""
     centred = x - x.mean(0)
-    values, vectors = torch.linalg.eigh(centred.T @ centred / len(x))
+    found = torch.linalg.eigh(centred.T @ centred / len(x))
+    return found.eigenvalues, found.eigenvectors
+
+
+def _whitening(x: Tensor) -> Tensor:
+    """The matrix [D, D] after which the rows of `x` [N, D] have the same variance everywhere."""
+    values, vectors = _principal_variances(x)
     floor = 1e-6 * values[-1].clamp_min(1e-12)
-    scale = torch.where(values > floor, values.clamp_min(floor) ** power, 0.0)
-    root: Tensor = (vectors * scale) @ vectors.T
-    return root
+    scale = torch.where(values > floor, values.clamp_min(floor).rsqrt(), 0.0)
+    whitening: Tensor = (vectors * scale) @ vectors.T
+    return whitening

@@ -11,16 +11,15 @@ from ..config import FROZEN, ComponentConfig, Part, Positive
 from ..errors import ConfigError
 from ..layers import at_least_float32
 from .base import (
-    NOT_HEARD,
     QUANTIZERS,
     GradientEstimator,
     Quantized,
     Quantizer,
-    mean,
-    mean_auxiliary,
     pass_gradient,
     usable,
+    with_all_books,
 )
+from .gather import gather
 
 
 @QUANTIZERS.register("multi-scale")
@@ -100,7 +99,7 @@ class MultiScaleVQ(Quantizer):
 
     def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
         """Quantize latents [B, T, D]; coarse codes are heard first, then by time."""
-        codes, commitment, codebook, auxiliary = [], [], [], []
+        codes, parts, commitment = [], [], []
         with torch.autocast(latents.device.type, enabled=False):
             x = at_least_float32(latents)
             residual, total, before = x, torch.zeros_like(x), 0
@@ -113,19 +112,12 @@ class MultiScaleVQ(Quantizer):
                 taken = scale.decode(out.codes).detach()
                 kept = some.to(x)[:, None, None]
                 commitment.append((kept * (pooled - taken).square()).mean())
-                codebook.append(out.codebook)
-                auxiliary.append(out.auxiliary)
+                parts.append(out)
                 total = total + self._spread(out.latents, places)
                 residual = residual - self._spread(taken, places)
                 before += places
             quantized = pass_gradient(x, total, self.config.gradient)
-        return Quantized(
-            quantized,
-            torch.cat(codes, 1),
-            mean(commitment),
-            mean(codebook),
-            mean_auxiliary(auxiliary),
-        )
+        return gather(quantized, torch.cat(codes, 1), commitment, parts)
 
     def encode(self, latents: Tensor) -> Tensor:
         """Latents [B, T, D] to codes int64 [B, K, T]."""
@@ -140,8 +132,7 @@ class MultiScaleVQ(Quantizer):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes int64 [B, k, T], k <= K, to latents [B, T, D]."""
-        missing = self.num_codebooks - codes.shape[1]
-        codes = nn.functional.pad(codes, (0, 0, 0, missing), value=NOT_HEARD)
+        codes = with_all_books(codes, self.num_codebooks)
         total = None
         for scale, places, part in zip(
             self._scales, self.places, torch.split(codes, self.places, 1), strict=True

@@ -17,22 +17,20 @@ from .base import (
     QUANTIZERS,
     GradientEstimator,
     Quantized,
-    Quantizer,
     check_sizes,
-    mean,
-    mean_auxiliary,
     pass_gradient,
     sum_of_books,
     usable,
 )
-from .beam import search_books
-from .codebook import Codebook
+from .codebook import Codebook, Step
+from .gather import gather
 from .options import BookOptions, make_book
 from .projection import Projection
+from .searched import SearchedBooks
 
 
 @QUANTIZERS.register("rvq")
-class ResidualVQ(Quantizer):
+class ResidualVQ(SearchedBooks):
     """K codebooks in a row, each on the residual of the ones before.
 
     The gradient estimator is applied once, to the sum of all books: the residuals are detached,
@@ -104,28 +102,20 @@ class ResidualVQ(Quantizer):
 
     def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
         """Quantize latents [B, T, D]; item b of the sum has its first ``depth[b]`` books."""
-        codes, commitment, codebook, auxiliary = [], [], [], []
+        steps, commitment = [], []
         with torch.autocast(latents.device.type, enabled=False):
             narrow = residual = self.narrow(latents)
             held, total = self.narrow(latents, held=True), torch.zeros_like(narrow)
             for k, book in enumerate(self._books):
-                step = book(residual)
+                step: Step = book(residual)
                 taken = step.vectors.detach()
                 kept = (k < depth).to(narrow)[:, None, None]
                 commitment.append((kept * (held - taken).square()).mean())
-                codes.append(step.codes)
-                codebook.append(step.codebook)
-                auxiliary.append(step.auxiliary)
+                steps.append(step)
                 total = total + kept * step.vectors
                 residual, held = residual - taken, held - taken
             quantized = self._up(pass_gradient(narrow, self._synchronised(total), self._how))
-        return Quantized(
-            quantized,
-            torch.stack(codes, 1),
-            mean(commitment),
-            mean(codebook),
-            mean_auxiliary(auxiliary),
-        )
+        return gather(quantized, torch.stack([s.codes for s in steps], 1), commitment, steps)
 
     @property
     def _how(self) -> GradientEstimator:
@@ -149,17 +139,6 @@ class ResidualVQ(Quantizer):
                 residual = residual - F.embedding(codes[-1], table)
         # As `torch.stack(codes, dim=1)`, with fewer nodes in a graph.
         return torch.cat(codes, dim=1).reshape(latents.shape[0], self.num_codebooks, -1)
-
-    def search(self, latents: Tensor, depth: Tensor, beam_size: int) -> Tensor:
-        """Latents [B, T, D] to the best code paths of ``depth[b]`` books: int64 [B, K, T].
-
-        Raises:
-            ConfigError: `beam_size` is not from 1 to `codebook_size`.
-        """
-        if beam_size == 1:
-            return super().search(latents, depth, 1)
-        with torch.autocast(latents.device.type, enabled=False):
-            return search_books(self.narrow(latents), self.tables(), depth, beam_size)
 
     def tables(self) -> list[Tensor]:
         """The vectors [V, d] of every book, in the space where they live."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class RandomLinearBook(MappedBook):
     """Frozen Gaussian entries times a learned matrix, plus a learned shift.
 
-    It starts with the mean and covariance of its inputs: the entries stay random, so there is no
-    k-means.
+    The entries stay random, so there is no k-means: the matrix starts where random entries serve the
+    inputs best. That start is ours; with the inputs' own covariance entries are too far out.
 
     Reference: Addressing Representation Collapse in Vector Quantized Models with One Linear Layer,
     https://arxiv.org/abs/2411.02038
@@ -36,7 +36,7 @@ class RandomLinearBook(MappedBook):
 
     @torch.no_grad()
     def start(self, x: Tensor, generator: torch.Generator) -> None:
-        """Draw the entries, and carry their mean and covariance to those of inputs [N, dim]."""
+        """Draw the entries, and carry them to where they serve inputs [N, dim] best."""
         entries = torch.randn(self.size, self.dim, generator=generator) * self.dim**-0.5
         self.entries.copy_(entries)
         assert isinstance(self.map, LinearMap)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ..config import FROZEN, ComponentConfig, Part
 from ..errors import ConfigError
-from .base import NOT_HEARD, QUANTIZERS, Quantized, Quantizer, mean, mean_auxiliary, usable
+from .base import QUANTIZERS, Quantized, Quantizer, usable, with_all_books
+from .gather import gather
 from .kmeans import principal_directions
 
 
@@ -80,12 +81,11 @@ class SplitVQ(Quantizer):
         found: list[Quantized] = [
             part(latents, some) for part, some in zip(self._parts, self._depths(depth), strict=True)
         ]
-        return Quantized(
+        return gather(
             found[0].latents + found[1].latents,
             torch.cat([part.codes for part in found], dim=1),
-            mean(part.commitment for part in found),
-            mean(part.codebook for part in found),
-            mean_auxiliary(part.auxiliary for part in found),
+            [part.commitment for part in found],
+            found,
         )
 
     def semantic_latents(self, latents: Tensor) -> Tensor:
@@ -111,8 +111,7 @@ class SplitVQ(Quantizer):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Codes int64 [B, k, T], k <= K, to latents [B, T, D]."""
-        missing = self.num_codebooks - codes.shape[1]
-        codes = nn.functional.pad(codes, (0, 0, 0, missing), value=NOT_HEARD)
+        codes = with_all_books(codes, self.num_codebooks)
         semantic, acoustic = self._parts
         return semantic.decode(codes[:, :1]) + acoustic.decode(codes[:, 1:])
 

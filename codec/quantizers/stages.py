@@ -8,15 +8,14 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..layers import at_least_float32
 from .base import (
-    NOT_HEARD,
     GradientEstimator,
     Quantized,
     Quantizer,
-    mean,
-    mean_auxiliary,
     pass_gradient,
     usable,
+    with_all_books,
 )
+from .gather import gather
 
 
 class Stages(Quantizer):
@@ -55,28 +54,20 @@ class Stages(Quantizer):
 
     def forward(self, latents: Tensor, depth: Tensor) -> Quantized:
         """Quantize latents [B, T, D]; item b hears its first ``depth[b]`` books."""
-        codes, commitment, codebook, auxiliary = [], [], [], []
+        parts, commitment = [], []
         with torch.autocast(latents.device.type, enabled=False):
             x = at_least_float32(latents)
             residual, total = x, torch.zeros_like(x)
             for stage, some in zip(self._stages, self._split(depth), strict=True):
                 out: Quantized = stage(residual.detach(), some)
-                codes.append(out.codes)
-                codebook.append(out.codebook)
-                auxiliary.append(out.auxiliary)
+                parts.append(out)
                 taken = stage.decode(out.codes).detach()
                 kept = (some > 0).to(x)[:, None, None]
                 commitment.append((kept * (residual - taken).square()).mean())
                 total = total + out.latents
                 residual = residual - taken
             quantized = pass_gradient(x, total, self.gradient)
-        return Quantized(
-            quantized,
-            torch.cat(codes, 1),
-            mean(commitment),
-            mean(codebook),
-            mean_auxiliary(auxiliary),
-        )
+        return gather(quantized, torch.cat([p.codes for p in parts], 1), commitment, parts)
 
     def _walk(self, x: Tensor, code: Callable[[int, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
         """Give every stage its residual in turn.
@@ -137,8 +128,7 @@ class Stages(Quantizer):
 
     def _parts(self, codes: Tensor) -> Sequence[Tensor]:
         """Codes [B, k, T], k <= K, of each stage, `NOT_HEARD` where there are none."""
-        missing = self.num_codebooks - codes.shape[1]
-        codes = nn.functional.pad(codes, (0, 0, 0, missing), value=NOT_HEARD)
+        codes = with_all_books(codes, self.num_codebooks)
         return torch.split(codes, [stage.num_codebooks for stage in self._stages], 1)
 
     @torch.no_grad()

@@ -4,10 +4,10 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from .. import ranks
 from ..config import FROZEN, ComponentConfig, NonNegative, Part
 from ..layers import at_least_float32
 from .base import QUANTIZERS, GradientEstimator, Quantized, usable
+from .draws import draws
 from .stages import Stages
 
 LEAST, MOST = -12.0, 0.0  # log variance, in units of the prior's
@@ -23,9 +23,6 @@ class VariationalVQ(Stages):
     is; and the distance between book and latents as distributions, which is `wasserstein` of the
     inner quantizer. Not the paper's: the prior is as wide as the latents at the start, so that no
     scale is asked of the encoder, and the width of a commitment is relative to the mean width.
-
-    What is drawn is decided by the count of training steps, which is saved with the weights, and
-    by the process.
 
     Reference: VAEVQ, https://arxiv.org/abs/2511.06863
     """
@@ -92,9 +89,7 @@ class VariationalVQ(Stages):
         return 0.5 * (mean + log_variance.exp() - 1 - log_variance).mean()
 
     def _noise(self, x: Tensor) -> Tensor:
-        seed = (int(self.steps) << 16) + ranks.index()
-        random = torch.Generator().manual_seed(seed)
-        return torch.randn(x.shape, generator=random).to(x)
+        return torch.randn(x.shape, generator=draws(int(self.steps))).to(x)
 
     @torch.no_grad()
     def start(self, latents: Tensor, generator: torch.Generator) -> None:

@@ -42,7 +42,7 @@ def test_what_arithmetic_finds_is_the_nearest_of_all_points(name, book):
 @pytest.mark.parametrize("name", ["llvq", "lfq", "bsq", "binary", "latent", "leech"])
 def test_a_beam_is_never_worse_than_greedy(name):
     quantizer, x = started(name, 3), latents(seed=3)
-    bounded = quantizer._bounded(x)
+    bounded = quantizer.narrow(x)
     greedy = (quantizer._sum(quantizer.encode(x)) - bounded).square().sum(-1)
     found = (quantizer._sum(quantizer.search(x, torch.full((4,), 3), 4)) - bounded).square().sum(-1)
     assert (found <= greedy * (1 + 1e-5)).all()

@@ -7,7 +7,7 @@ from sotto.codec.errors import ConfigError
 from sotto.codec.quantizers import QUANTIZERS
 from sotto.codec.quantizers.assignment import nearest, soft_lookup
 from sotto.codec.quantizers.kmeans import kmeans
-from sotto.codec.quantizers.mapped import LinearMap
+from sotto.codec.quantizers.mapped import LinearMap, water_filled
 from sotto.codec.quantizers.options import BookOptions, make_book
 from sotto.codec.quantizers.terms import entropy_term, wasserstein_term
 
@@ -60,13 +60,24 @@ def test_entries_behind_a_linear_map_stay_as_they_are(name, fixed):
     assert isinstance(entries, torch.nn.Parameter) is not fixed
 
 
-def test_simvq_starts_with_the_mean_and_covariance_of_its_inputs():
+def test_water_filling_levels_the_error_and_spends_all_bits():
+    variances = torch.tensor([0.01, 4.0, 1.0, 0.0])
+    wide = water_filled(variances, 3.0)
+    error = variances - wide
+    torch.testing.assert_close(error, torch.tensor([0.01, 0.25, 0.25, 0.0]))
+    assert 0.5 * (variances[1:3] / error[1:3]).log2().sum() == 3
+    assert not water_filled(torch.zeros(4), 3.0).any()
+
+
+def test_simvq_starts_at_the_mean_of_its_inputs_less_wide_than_they_are():
     x = latents(200).flatten(0, 1) @ torch.randn(D, D) + 3
     quantizer = build("simvq", size=4096, started=False)
     quantizer.start(x, torch.Generator().manual_seed(0))
     table = quantizer.books[0].table().detach()
     torch.testing.assert_close(table.mean(0), x.mean(0), atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(table.T.cov(), x.T.cov(), atol=1e-2, rtol=1e-2)
+    values, vectors = torch.linalg.eigh(x.T.cov(correction=0))
+    wide = (vectors.T @ table.T.cov() @ vectors).diagonal()
+    torch.testing.assert_close(wide, water_filled(values, 12.0), atol=1e-2, rtol=1e-2)
 
 
 def test_a_linear_map_fits_inputs_that_lie_in_a_plane():
