@@ -94,11 +94,22 @@ class Call:
         return message
 
     async def write(self, message: Any) -> None:
-        """Send a response, as fast as the client reads; its deadline ends a call that does not."""
+        """Send a response of a stream, as fast as the client reads.
+
+        The deadline of the call ends one that does not.
+        """
+        await self._send(message)
+        self.tally.sent(message)
+
+    async def answer(self, message: Any) -> None:
+        """Send the only response of a unary call, as `write` does."""
+        await self._send(message)
+        self.tally.unary(message)
+
+    async def _send(self, message: Any) -> None:
         self._deadline.wait(READ)
         await self._context.write(message)
         self._deadline.go_on(READ)
-        self.tally.sent(message)
 
     async def _read(self) -> Any:
         message = await self._next()

@@ -17,12 +17,11 @@ from .errors import (
     REQUEST_ID_KEY,
     DrainingError,
     LimitError,
-    OverloadedError,
     status_of,
 )
 from .peers import authenticate, peer_address, peer_key
+from .refusals import refuse
 from .report import CallObserver, CallReport
-from .rich_status import Metadata, retry_details
 from .settings import Settings
 from .tokens import Tokens
 from .tracing import span
@@ -132,13 +131,10 @@ class Calls:
     async def _refuse(self, context: Any, call: Call, error: Exception, ending: _Ending) -> None:
         if context.cancelled():
             raise error
-        ending.code, ending.details = code, details = status_of(error, call.request_id)
-        if code is grpc.StatusCode.INTERNAL:
+        ending.code, ending.details = status_of(error, call.request_id)
+        if ending.code is grpc.StatusCode.INTERNAL:
             logger.error("call %s failed", call.request_id, exc_info=error)
-        metadata: Metadata = ((REQUEST_ID_KEY, call.request_id),)
-        if isinstance(error, OverloadedError):
-            metadata += retry_details(code, details, error.retry_after_s)
-        await context.abort(code, details, metadata)
+        await refuse(context, error, call.request_id, ((REQUEST_ID_KEY, call.request_id),))
 
     def _tell_opened(self, call: Call) -> None:
         for observer in self._observers:
