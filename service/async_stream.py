@@ -97,8 +97,8 @@ class AsyncStream(Generic[T]):
     async def _requests(self, token: bytes, number: int) -> AsyncIterator[Any]:
         yield self._plan.first(token)
         try:
-            while await self._has(number):
-                item, ask = self._journal.item(number)
+            while await self._has(number) and (found := self._journal.item(number)) is not None:
+                item, ask = found
                 yield self._plan.request(item)
                 if ask:
                     yield self._plan.state_request
@@ -155,6 +155,8 @@ class AsyncStream(Generic[T]):
         if resume is None or not lost or self._attempt >= resume.attempts:
             raise failed from None
         await asyncio.sleep(resume.wait_s(self._attempt))
+        if self._cancelled:  # meanwhile, by another task
+            raise failed from None
         self._attempt += 1
         self._open()
 
