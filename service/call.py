@@ -7,6 +7,8 @@ from typing import Any, Final, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 
+from sotto.proto.v1 import codec_pb2
+
 from .deadline import READ, SENT, Deadline
 from .errors import NotConfiguredError, ProtocolError
 from .report import CallObserver
@@ -15,6 +17,7 @@ from .tracing import trace_context
 from .worker import Worker
 
 T = TypeVar("T")
+SERVICE: Final = codec_pb2.DESCRIPTOR.services_by_name["SpeechCodec"].full_name
 CONFIG_FIELD: Final = "streaming_config"
 
 

@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from .admission import Admission, Kind
-from .call import Call
+from .call import SERVICE, Call
 from .deadline import Deadline
 from .errors import (
     REQUEST_ID_KEY,
@@ -103,7 +103,7 @@ class Calls:
             raise _draining()
         with (
             self._admission.place(kind, peer_key(context, call.client)),
-            span(f"SpeechCodec/{call.method}", metadata, request_id=call.request_id),
+            span(SERVICE, call.method, metadata, request_id=call.request_id),
         ):
             self._admitted[context] = call
             try:

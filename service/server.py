@@ -12,10 +12,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from sotto.codec.errors import ConfigError
-from sotto.proto.v1 import codec_pb2
 from sotto.proto.v1.codec_pb2_grpc import add_SpeechCodecServicer_to_server
 
 from .addresses import is_loopback
+from .call import SERVICE
 from .calls import Calls
 from .engine import Engine
 from .gate import Gate
@@ -34,7 +34,6 @@ from .tokens import Tokens
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
-SERVICE: Final = codec_pb2.DESCRIPTOR.services_by_name["SpeechCodec"].full_name
 SPARE_CALLS: Final = 32  # calls beyond the sessions: health, reflection, refusals under way
 _SWITCH_INTERVAL_S: Final = 1e-4  # as Python counts it: how long a thread keeps the interpreter
 _ABORT_S: Final = 1.0  # for the last words to calls that were ended

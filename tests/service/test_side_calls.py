@@ -13,8 +13,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from sotto.bench import http2
 from sotto.proto.v1 import codec_pb2 as pb
 from sotto.service import side_calls
+from sotto.service.call import SERVICE
 from sotto.service.client import SottoClient
-from sotto.service.server import SERVICE, SPARE_CALLS
+from sotto.service.server import SPARE_CALLS
 from sotto.service.side_calls import MAX_CHECKS, MAX_WATCHERS
 
 from .waiting import until
