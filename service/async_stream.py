@@ -19,7 +19,8 @@ class AsyncStream(Generic[T]):
     """The results of a streaming call, as they come; leaving its `async with` block ends the call.
 
     What is sent is taken from the caller's iterable no faster than the server reads; what that
-    iterable raises is raised here. The call begins with the first thing that is awaited.
+    iterable raises is raised here. A plain iterable is asked on the event loop, so it must not wait
+    for anything. The call begins with the first thing that is awaited.
     """
 
     def __init__(
