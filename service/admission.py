@@ -47,6 +47,12 @@ class Admission:
             OverloadedError: There is none.
         """
         self._check(kind, peer)
+        with self.kept(kind, peer):
+            yield
+
+    @contextmanager
+    def kept(self, kind: Kind, peer: str) -> Iterator[None]:
+        """Go on with a place that was held before, whether or not there is room now."""
         self._count(kind, peer, 1)
         try:
             yield

@@ -47,6 +47,11 @@ class Call:
         self.tally = Tally(method, observers)
         self.trace = trace_context(context.invocation_metadata())
 
+    @property
+    def unread(self) -> bool:
+        """Whether a message is on its way that the client does not read."""
+        return self._deadline.waits(READ)
+
     async def work(self, step: Callable[..., T], *args: Any) -> T:
         """Do `step(*args)` in a worker thread."""
         return await self._worker.run(lambda: step(*args))

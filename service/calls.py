@@ -20,7 +20,7 @@ from .errors import (
     status_of,
 )
 from .peers import authenticate, peer_address, peer_key
-from .refusals import refuse
+from .refusals import refuse, until_gone
 from .report import CallObserver, CallReport
 from .settings import Settings
 from .tokens import Tokens
@@ -65,7 +65,8 @@ class Calls:
     async def admit(self, context: Any, method: str, kind: Kind) -> AsyncIterator[Call]:
         """Let a call in, before any message of it is read.
 
-        Whatever is raised inside becomes its gRPC status, and its report goes to the observers.
+        Whatever is raised inside becomes its gRPC status, and its report goes to the observers. A
+        client that reads not even the status keeps its place, as it keeps memory, until it is gone.
         """
         deadline = Deadline(self._settings.idle_timeout_s)
         call = Call(context, method, self._worker, deadline, self._observers)
@@ -80,6 +81,9 @@ class Calls:
             await self._refuse(context, call, error, ending)
         finally:
             self._tell_closed(context, call, ending, perf_counter() - start)
+        if call.unread:
+            with self._admission.kept(kind, peer_key(context, call.client)):
+                await until_gone()
 
     @asynccontextmanager
     async def open(self, context: Any, request: Any = None) -> AsyncIterator[Call]:
@@ -134,7 +138,8 @@ class Calls:
         ending.code, ending.details = status_of(error, call.request_id)
         if ending.code is grpc.StatusCode.INTERNAL:
             logger.error("call %s failed", call.request_id, exc_info=error)
-        await refuse(context, error, call.request_id, ((REQUEST_ID_KEY, call.request_id),))
+        if not call.unread:
+            await refuse(context, error, call.request_id, ((REQUEST_ID_KEY, call.request_id),))
 
     def _tell_opened(self, call: Call) -> None:
         for observer in self._observers:

@@ -14,13 +14,14 @@ from sotto.bench import http2
 from sotto.proto.v1 import codec_pb2 as pb
 from sotto.service import side_calls
 from sotto.service.call import SERVICE
-from sotto.service.client import SottoClient
+from sotto.service.client import RemoteError, SottoClient
 from sotto.service.server import SPARE_CALLS
 from sotto.service.side_calls import MAX_CHECKS, MAX_WATCHERS
 
 from .waiting import until
 
 pytestmark = pytest.mark.faults
+ITS_OWN = MAX_WATCHERS // 2  # of one client
 AUDIO = np.zeros(4800, np.float32)
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 SERVING, NOT_SERVING = (
@@ -55,11 +56,11 @@ def test_watchers_cannot_take_the_calls_of_the_codec(serving):
         channel_to(server.port) as channel,
         SottoClient(f"127.0.0.1:{server.port}", timeout_s=20) as client,
     ):
-        inside = [watching(channel) for _ in range(MAX_WATCHERS)]
-        assert [next(watcher).status for watcher in inside] == [SERVING] * MAX_WATCHERS
+        inside = [watching(channel) for _ in range(ITS_OWN)]
+        assert [next(watcher).status for watcher in inside] == [SERVING] * ITS_OWN
         code, details = refusal(watching(channel))
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert f"{MAX_WATCHERS} health watchers" in details
+        assert f"this client has {ITS_OWN} health watchers" in details
         assert client.encode(AUDIO, 24_000).totals.num_samples == 4800
         assert status(channel) == SERVING
         inside[0].cancel()
@@ -83,7 +84,7 @@ def test_reflection_shares_the_places_of_watchers_and_answers(serving):
 
     with serving() as server, channel_to(server.port) as channel:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-        inside = [stub.ServerReflectionInfo(questions()) for _ in range(MAX_WATCHERS)]
+        inside = [stub.ServerReflectionInfo(questions()) for _ in range(ITS_OWN)]
         for call in inside:
             names = [found.name for found in next(call).list_services_response.service]
             assert SERVICE in names
@@ -113,7 +114,7 @@ def test_checks_that_are_never_sent_end_soon(serving, monkeypatch, port_of):
         channel_to(getattr(server, port_of)) as channel,
     ):
         call = channel.stream_stream(CHECK)
-        slow = [call(nothing()) for _ in range(MAX_CHECKS)]
+        slow = [call(nothing()) for _ in range(MAX_CHECKS // 2)]
         for one in slow:
             code, details = refusal(one)
             assert (code, details) == (
@@ -162,18 +163,29 @@ REQUESTS = {
 }
 
 
+def has_room(client):
+    try:
+        return client.encode(AUDIO, 24_000).totals.num_samples == len(AUDIO)
+    except RemoteError:
+        return False
+
+
 @pytest.mark.parametrize("method", REQUESTS)
-async def test_an_answer_that_nobody_reads_is_given_up(serving, method, caplog):
+async def test_an_answer_that_nobody_reads_ends_the_call_and_keeps_its_place(
+    serving, method, caplog
+):
     request = REQUESTS[method].SerializeToString()
     labels = {"method": method, "code": "DEADLINE_EXCEEDED"}
-    with serving(idle_timeout_s=0.5) as server:
+    with serving(max_sessions=1, idle_timeout_s=0.5) as server:
         connection = await call_deaf(server.port, f"/{SERVICE}/{method}", request)
         find = server.metrics.registry.get_sample_value
         await asyncio.to_thread(until, lambda: find("sotto_calls_total", labels))
         assert server.sessions == 0
         with SottoClient(f"127.0.0.1:{server.port}", timeout_s=20) as client:
-            assert client.encode(AUDIO, 24_000).totals.num_samples == 4800
-        connection.close()
+            with pytest.raises(RemoteError, match="all 1 sessions are taken"):
+                client.encode(AUDIO, 24_000)  # what was not read is still in memory
+            connection.close()
+            await asyncio.to_thread(until, lambda: has_room(client))
     assert not [record for record in caplog.records if record.exc_info]
 
 
