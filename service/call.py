@@ -41,6 +41,7 @@ class Call:
         observers: Sequence[CallObserver] = (),
     ) -> None:
         self._context, self._worker, self._deadline = context, worker, deadline
+        self._begun = False
         self.method = method
         self.request_id = secrets.token_hex(8)
         self.client = ""
@@ -115,6 +116,9 @@ class Call:
         self.tally.unary(message)
 
     async def _send(self, message: Any) -> None:
+        if not self._begun:  # see `refuse`
+            self._begun = True
+            await self._context.send_initial_metadata(())
         self._deadline.wait(READ)
         await self._context.write(message)
         self._deadline.go_on(READ)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from time import perf_counter
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from .errors import (
     status_of,
 )
 from .peers import authenticate, peer_address, peer_key
-from .refusals import refuse, until_gone
+from .refusals import refuse
 from .report import CallObserver, CallReport
 from .settings import Settings
 from .tokens import Tokens
@@ -66,11 +66,12 @@ class Calls:
         """Let a call in, before any message of it is read.
 
         Whatever is raised inside becomes its gRPC status, and its report goes to the observers. A
-        client that reads not even the status keeps its place, as it keeps memory, until it is gone.
+        client that does not read keeps its place, as it keeps memory, until it does or is gone.
         """
         deadline = Deadline(self._settings.idle_timeout_s)
         call = Call(context, method, self._worker, deadline, self._observers)
         start, ending = perf_counter(), _Ending()
+        failure: Exception | None = None
         try:
             async with self._place(context, call, kind, deadline):
                 ending.admitted = True
@@ -78,12 +79,16 @@ class Calls:
                 yield call
             ending.code = grpc.StatusCode.OK
         except Exception as error:
-            await self._refuse(context, call, error, ending)
+            if context.cancelled():
+                raise
+            failure = error
+            self._note(call, error, ending)
         finally:
             self._tell_closed(context, call, ending, perf_counter() - start)
-        if call.unread:
-            with self._admission.kept(kind, peer_key(context, call.client)):
-                await until_gone()
+        if failure is not None:
+            with self._kept(context, call, kind) if call.unread else nullcontext():
+                metadata = ((REQUEST_ID_KEY, call.request_id),)
+                await refuse(context, failure, call.request_id, metadata)
 
     @asynccontextmanager
     async def open(self, context: Any, request: Any = None) -> AsyncIterator[Call]:
@@ -132,14 +137,14 @@ class Calls:
             if not self._deadlines:
                 self._empty.set()
 
-    async def _refuse(self, context: Any, call: Call, error: Exception, ending: _Ending) -> None:
-        if context.cancelled():
-            raise error
+    def _kept(self, context: Any, call: Call, kind: Kind) -> AbstractContextManager[None]:
+        return self._admission.kept(kind, peer_key(context, call.client))
+
+    @staticmethod
+    def _note(call: Call, error: Exception, ending: _Ending) -> None:
         ending.code, ending.details = status_of(error, call.request_id)
         if ending.code is grpc.StatusCode.INTERNAL:
             logger.error("call %s failed", call.request_id, exc_info=error)
-        if not call.unread:
-            await refuse(context, error, call.request_id, ((REQUEST_ID_KEY, call.request_id),))
 
     def _tell_opened(self, call: Call) -> None:
         for observer in self._observers:

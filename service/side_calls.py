@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any, Final
 
 import grpc
@@ -15,7 +15,7 @@ from .admission import full
 from .errors import IdleError, ProtocolError
 from .parsing import parse_or_error
 from .peers import peer_key
-from .refusals import refuse, until_gone
+from .refusals import refuse
 
 MAX_CHECKS: Final = 8  # that are being answered at once; each takes no time, but a sender may
 MAX_WATCHERS: Final = 12  # of health and of reflection together; they may stay
@@ -79,8 +79,9 @@ class SideCalls(grpc.aio.ServerInterceptor):
         async def serve(requests: Any, context: Any) -> None:
             async with self._refusing(context, _WATCH):
                 with self._place(context, _WATCH):
+                    patient = _Patient(context)
                     async for response in converse(_sound(requests), context):
-                        await _Patient(context).write(response)
+                        await patient.write(response)
 
         return serve
 
@@ -112,10 +113,9 @@ class SideCalls(grpc.aio.ServerInterceptor):
         try:
             yield
         except (CodecError, DecodeError) as error:
-            if not isinstance(error, _UnreadError):
+            unread = isinstance(error, _UnreadError)
+            with self._kept(context, kind) if unread else nullcontext():
                 await refuse(context, error, "")
-            with self._kept(context, kind):
-                await until_gone()
 
 
 class _UnreadError(IdleError):
@@ -127,6 +127,7 @@ class _Patient:
 
     def __init__(self, context: Any) -> None:
         self._context = context
+        self._begun = False
 
     async def request(self) -> Any:
         """The only message of the client."""
@@ -139,6 +140,9 @@ class _Patient:
 
     async def write(self, message: Any) -> None:
         """Send a message."""
+        if not self._begun:  # see `refuse`
+            self._begun = True
+            await self._context.send_initial_metadata(())
         await _in_time(self._context.write(message), _UnreadError, "read")
 
 
