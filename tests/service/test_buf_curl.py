@@ -183,7 +183,7 @@ def grpcurl_lines():
 
 @pytest.mark.parametrize("line", grpcurl_lines(), ids=lambda line: shlex.split(line)[-1])
 def test_a_grpcurl_line_works_when_buf_curl_says_it(shell, address, line):
-    """The same JSON, server and method; grpcurl itself is in no registry of packages."""
+    """The same JSON, server and method; grpcurl itself comes neither from pip nor from npm."""
     _, plain, *options, server, method = shlex.split(line)
     assert (plain, server) == ("-plaintext", ADDRESS)
     what = ["--list-services", f"http://{address}"]
