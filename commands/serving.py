@@ -1,7 +1,8 @@
 """Commands of the server."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,20 +30,24 @@ def serve(
     health_address: Annotated[str | None, typer.Option(help="Plain port for probes.")] = None,
     metrics_address: Annotated[str | None, typer.Option(help="HTTP port for Prometheus.")] = None,
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
+    others: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file; or SOTTO_CONFIG.")] = None,
     print_config: Annotated[bool, typer.Option("--print-config", help="Show, then stop.")] = False,
 ) -> None:
     """Serve encode and decode over gRPC until SIGTERM.
 
-    Every setting is a flag here or at least a SOTTO_* variable and a line of the settings file;
-    flags go before variables, and those before the file.
+    Every setting is a flag here, --set NAME=VALUE, a SOTTO_* variable and a line of the settings
+    file; flags go before variables, and those before the file.
     """
     from sotto.service.logs import Logging
     from sotto.service.print_config import describe
     from sotto.service.server import run
     from sotto.service.settings import load_settings
 
-    flags = {
+    flags: dict[str, Any] = {
         "address": address,
         "models": tuple(model) if model else None,
         "threads": threads,
@@ -57,6 +62,7 @@ def serve(
         "health_address": health_address,
         "metrics_address": metrics_address,
         "log_format": log_format,
+        **_assignments(others or []),
     }
     chosen = load_settings(config=config, **flags)
     if print_config:
@@ -65,6 +71,21 @@ def serve(
     host = chosen.address.rpartition(":")[0]
     with Logging(chosen.log_format, chosen.log_level) as log:
         run(chosen, lambda port: say(f"listening on {host}:{port}"), log.writer)
+
+
+def _assignments(pairs: Iterable[str]) -> dict[str, str]:
+    """NAME=VALUE as settings that `load_settings` checks.
+
+    Raises:
+        ConfigError: One is not written so.
+    """
+    chosen = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {pair}: expected NAME=VALUE, such as max_batch=32")
+        chosen[name.strip()] = value.strip()
+    return chosen
 
 
 def token(

@@ -85,6 +85,16 @@ class Codec:
         """Code paths that the encoder's search keeps; 1 is greedy."""
         return self._encoder.beam_size
 
+    @property
+    def encoder_fingerprint(self) -> str:
+        """sha256 of the encoder's graph: a state goes on only in the graph that it came from."""
+        return self._encoder.fingerprint
+
+    @property
+    def decoder_fingerprint(self) -> str:
+        """sha256 of the decoder's graph, which may differ where the identity is the same."""
+        return self._decoder.fingerprint
+
     def encode_step(
         self, audio: Audio, state: State, num_codebooks: int | Sequence[int] | None = None
     ) -> tuple[Codes, State]:

@@ -1,5 +1,6 @@
 """One ONNX step on onnxruntime, which is imported when the first one is opened."""
 
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,15 @@ class StepSession:
     """One ONNX step: first input and output are the signal, the others are state.
 
     An encoder with beam search also takes how many books will be kept.
+
+    Attributes:
+        beam_size: Code paths that an encoder keeps in its search.
+        fingerprint: sha256 of the file, 64 hex digits; steps with the same one do the same.
     """
 
     def __init__(self, path: Path, info: ModelInfo, threads: int, provider: str) -> None:
         self._session = _open(path, threads, provider)
+        self.fingerprint = sha256(path.read_bytes()).hexdigest()
         properties = self._session.get_modelmeta().custom_metadata_map
         self.beam_size = int(properties.get("beam_size", "1"))
         stored = properties.get("identity")

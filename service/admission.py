@@ -47,6 +47,12 @@ class Admission:
             OverloadedError: There is none.
         """
         self._check(kind, peer)
+        with self.kept(kind, peer):
+            yield
+
+    @contextmanager
+    def kept(self, kind: Kind, peer: str) -> Iterator[None]:
+        """Go on with a place that was held before, whether or not there is room now."""
         self._count(kind, peer, 1)
         try:
             yield
@@ -63,16 +69,17 @@ class Admission:
         chosen, needed = self._settings, _HALVES[kind]
         if kind is Kind.QUESTION:
             if self._kinds[kind] >= MAX_QUESTIONS:
-                raise _full(f"{MAX_QUESTIONS} calls about models are in progress")
+                raise full(f"{MAX_QUESTIONS} calls about models are in progress")
             return
         if self._taken + needed > 2 * chosen.max_sessions:
-            raise _full(f"all {chosen.max_sessions} sessions are taken")
+            raise full(f"all {chosen.max_sessions} sessions are taken")
         most, its_own = chosen.max_sessions_per_peer, self._peers[peer]
         if most and its_own + needed > 2 * most:
-            raise _full(f"this client has {its_own / 2:g} sessions of {most}, the most it may have")
+            raise full(f"this client has {its_own / 2:g} sessions of {most}, the most it may have")
         if kind is Kind.UNARY and self._kinds[kind] >= chosen.max_unary_calls:
-            raise _full(f"{chosen.max_unary_calls} unary calls are in progress, the most at once")
+            raise full(f"{chosen.max_unary_calls} unary calls are in progress, the most at once")
 
 
-def _full(reason: str) -> OverloadedError:
+def full(reason: str) -> OverloadedError:
+    """The refusal of a call that there is no room for; when to come back is spread."""
     return OverloadedError(f"{reason}; try later, or another server", random.uniform(*_RETRY_S))

@@ -19,7 +19,8 @@ class AsyncStream(Generic[T]):
     """The results of a streaming call, as they come; leaving its `async with` block ends the call.
 
     What is sent is taken from the caller's iterable no faster than the server reads; what that
-    iterable raises is raised here. The call begins with the first thing that is awaited.
+    iterable raises is raised here. A plain iterable is asked on the event loop, so it must not wait
+    for anything. The call begins with the first thing that is awaited.
     """
 
     def __init__(
@@ -97,8 +98,8 @@ class AsyncStream(Generic[T]):
     async def _requests(self, token: bytes, number: int) -> AsyncIterator[Any]:
         yield self._plan.first(token)
         try:
-            while await self._has(number):
-                item, ask = self._journal.item(number)
+            while await self._has(number) and (found := self._journal.item(number)) is not None:
+                item, ask = found
                 yield self._plan.request(item)
                 if ask:
                     yield self._plan.state_request
@@ -155,6 +156,8 @@ class AsyncStream(Generic[T]):
         if resume is None or not lost or self._attempt >= resume.attempts:
             raise failed from None
         await asyncio.sleep(resume.wait_s(self._attempt))
+        if self._cancelled:  # meanwhile, by another task
+            raise failed from None
         self._attempt += 1
         self._open()
 

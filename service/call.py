@@ -7,6 +7,8 @@ from typing import Any, Final, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 
+from sotto.proto.v1 import codec_pb2
+
 from .deadline import READ, SENT, Deadline
 from .errors import NotConfiguredError, ProtocolError
 from .report import CallObserver
@@ -15,6 +17,7 @@ from .tracing import trace_context
 from .worker import Worker
 
 T = TypeVar("T")
+SERVICE: Final = codec_pb2.DESCRIPTOR.services_by_name["SpeechCodec"].full_name
 CONFIG_FIELD: Final = "streaming_config"
 
 
@@ -38,11 +41,17 @@ class Call:
         observers: Sequence[CallObserver] = (),
     ) -> None:
         self._context, self._worker, self._deadline = context, worker, deadline
+        self._begun = False
         self.method = method
         self.request_id = secrets.token_hex(8)
         self.client = ""
         self.tally = Tally(method, observers)
         self.trace = trace_context(context.invocation_metadata())
+
+    @property
+    def unread(self) -> bool:
+        """Whether a message is on its way that the client does not read."""
+        return self._deadline.waits(READ)
 
     async def work(self, step: Callable[..., T], *args: Any) -> T:
         """Do `step(*args)` in a worker thread."""
@@ -94,11 +103,25 @@ class Call:
         return message
 
     async def write(self, message: Any) -> None:
-        """Send a response, as fast as the client reads; its deadline ends a call that does not."""
+        """Send a response of a stream, as fast as the client reads.
+
+        The deadline of the call ends one that does not.
+        """
+        await self._send(message)
+        self.tally.sent(message)
+
+    async def answer(self, message: Any) -> None:
+        """Send the only response of a unary call, as `write` does."""
+        await self._send(message)
+        self.tally.unary(message)
+
+    async def _send(self, message: Any) -> None:
+        if not self._begun:  # see `refuse`
+            self._begun = True
+            await self._context.send_initial_metadata(())
         self._deadline.wait(READ)
         await self._context.write(message)
         self._deadline.go_on(READ)
-        self.tally.sent(message)
 
     async def _read(self) -> Any:
         message = await self._next()

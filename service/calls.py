@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from time import perf_counter
 from typing import Any, Final
 
@@ -11,18 +11,17 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from .admission import Admission, Kind
-from .call import Call
+from .call import SERVICE, Call
 from .deadline import Deadline
 from .errors import (
     REQUEST_ID_KEY,
     DrainingError,
     LimitError,
-    OverloadedError,
     status_of,
 )
 from .peers import authenticate, peer_address, peer_key
+from .refusals import refuse
 from .report import CallObserver, CallReport
-from .rich_status import Metadata, retry_details
 from .settings import Settings
 from .tokens import Tokens
 from .tracing import span
@@ -66,11 +65,13 @@ class Calls:
     async def admit(self, context: Any, method: str, kind: Kind) -> AsyncIterator[Call]:
         """Let a call in, before any message of it is read.
 
-        Whatever is raised inside becomes its gRPC status, and its report goes to the observers.
+        Whatever is raised inside becomes its gRPC status, and its report goes to the observers. A
+        client that does not read keeps its place, as it keeps memory, until it does or is gone.
         """
         deadline = Deadline(self._settings.idle_timeout_s)
         call = Call(context, method, self._worker, deadline, self._observers)
         start, ending = perf_counter(), _Ending()
+        failure: Exception | None = None
         try:
             async with self._place(context, call, kind, deadline):
                 ending.admitted = True
@@ -78,9 +79,16 @@ class Calls:
                 yield call
             ending.code = grpc.StatusCode.OK
         except Exception as error:
-            await self._refuse(context, call, error, ending)
+            if context.cancelled():
+                raise
+            failure = error
+            self._note(call, error, ending)
         finally:
             self._tell_closed(context, call, ending, perf_counter() - start)
+        if failure is not None:
+            with self._kept(context, call, kind) if call.unread else nullcontext():
+                metadata = ((REQUEST_ID_KEY, call.request_id),)
+                await refuse(context, failure, call.request_id, metadata)
 
     @asynccontextmanager
     async def open(self, context: Any, request: Any = None) -> AsyncIterator[Call]:
@@ -104,7 +112,7 @@ class Calls:
             raise _draining()
         with (
             self._admission.place(kind, peer_key(context, call.client)),
-            span(f"SpeechCodec/{call.method}", metadata, request_id=call.request_id),
+            span(SERVICE, call.method, metadata, request_id=call.request_id),
         ):
             self._admitted[context] = call
             try:
@@ -129,16 +137,14 @@ class Calls:
             if not self._deadlines:
                 self._empty.set()
 
-    async def _refuse(self, context: Any, call: Call, error: Exception, ending: _Ending) -> None:
-        if context.cancelled():
-            raise error
-        ending.code, ending.details = code, details = status_of(error, call.request_id)
-        if code is grpc.StatusCode.INTERNAL:
+    def _kept(self, context: Any, call: Call, kind: Kind) -> AbstractContextManager[None]:
+        return self._admission.kept(kind, peer_key(context, call.client))
+
+    @staticmethod
+    def _note(call: Call, error: Exception, ending: _Ending) -> None:
+        ending.code, ending.details = status_of(error, call.request_id)
+        if ending.code is grpc.StatusCode.INTERNAL:
             logger.error("call %s failed", call.request_id, exc_info=error)
-        metadata: Metadata = ((REQUEST_ID_KEY, call.request_id),)
-        if isinstance(error, OverloadedError):
-            metadata += retry_details(code, details, error.retry_after_s)
-        await context.abort(code, details, metadata)
 
     def _tell_opened(self, call: Call) -> None:
         for observer in self._observers:

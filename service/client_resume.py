@@ -104,13 +104,18 @@ class Journal:
             self._end += _length(item)
             self._kept.append(Sent(item, self._end))
 
-    def item(self, number: int) -> tuple[Any, bool]:
-        """An item, and whether to ask for a token after it; without resume, once and in order."""
+    def item(self, number: int) -> tuple[Any, bool] | None:
+        """An item, and whether to ask for a token after it; without resume, once and in order.
+
+        None if a token has covered it: the call that asks was lost, and another goes on.
+        """
         with self._lock:
             if self._every is None:
                 self._first += 1
                 return self._kept.popleft().item, False
-            sent = self._kept[max(0, number - self._first)]  # a lost call may ask for what is gone
+            if number < self._first:
+                return None
+            sent = self._kept[number - self._first]
             due = sent.end - self._asked_at >= self._every
             if due:
                 self._asked_at = sent.end

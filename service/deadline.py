@@ -52,6 +52,10 @@ class Deadline:
         """It did."""
         self._since[what] = inf
 
+    def waits(self, what: int) -> bool:
+        """Whether the client still has to do it; in the end, whether it never did."""
+        return self._since[what] < inf
+
     def end(self, reason: Exception) -> None:
         """End the block with `reason`, unless it is ending already."""
         if self._reason is None:

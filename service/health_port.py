@@ -8,6 +8,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sotto.codec.errors import ConfigError
 
 from .errors import RemoteError
+from .side_calls import SideCalls
 
 _MAX_MESSAGE_BYTES: Final = 4096
 _MAX_CALLS: Final = 64
@@ -27,6 +28,7 @@ class HealthPort:
             ConfigError: It cannot be listened on.
         """
         self._server = grpc.aio.server(
+            interceptors=[SideCalls()],
             options=[
                 ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
                 ("grpc.so_reuseport", 0),

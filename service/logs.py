@@ -53,7 +53,7 @@ class LogWriter(logging.Handler):
         """Take a record; the line is made here, so that it shows what is true now."""
         try:
             self._lines.put_nowait(self.format(record))
-        except Full:
+        except Exception:  # Full, or arguments that do not fit: whoever logs must not notice
             self.lost += 1
 
     def _write(self) -> None:

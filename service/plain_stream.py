@@ -88,22 +88,28 @@ class Stream(Generic[T]):
     def _requests(self, token: bytes, number: int, started: Event) -> Iterator[Any]:
         yield self._plan.first(token)
         try:
-            while self._has(number):
-                item, ask = self._journal.item(number)
+            while self._has(number) and (found := self._journal.item(number)) is not None:
+                item, ask = found
                 yield self._plan.request(item)
                 if ask:
                     yield self._plan.state_request
                 number += 1
         except Exception as error:
-            self._failure = error
+            self._failure = self._failure or error
             started.wait()
             self._call.cancel()
 
     def _has(self, number: int) -> bool:
         """Whether there is an item of that number; takes it from the caller if it is new."""
         with self._taking:
+            if self._failure is not None:  # a lost call met it; the items only seem to end
+                raise self._failure
             if not self._journal.has(number):
-                item = next(self._items, _END)
+                try:
+                    item = next(self._items, _END)
+                except Exception as error:
+                    self._failure = error
+                    raise
                 if item is _END:
                     return False
                 self._journal.add(item)
@@ -127,9 +133,12 @@ class Stream(Generic[T]):
         lost = is_lost(failed) and not self._cancelled.is_set()
         if resume is None or not lost or self._attempt >= resume.attempts:
             raise failed from None
-        self._cancelled.wait(resume.wait_s(self._attempt))
+        if self._cancelled.wait(resume.wait_s(self._attempt)):
+            raise failed from None
         self._attempt += 1
         self._begin()
+        if self._cancelled.is_set():  # meanwhile, by another thread
+            self._call.cancel()
 
 
 _END: Final = object()

@@ -15,7 +15,7 @@ _CLIENT_VARIABLES: Final = {"SOTTO_TOKEN"}  # read by `sotto client`, not by the
 
 
 def describe(settings: Settings, flags: Collection[str], config: Path | None = None) -> str:
-    """TOML of `settings`; secrets are masked, and files of secrets appear by their paths alone.
+    """TOML of `settings`; no secret is among them, since files of secrets appear by their paths.
 
     Args:
         settings: As `load_settings` gave them.

@@ -12,10 +12,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from sotto.codec.errors import ConfigError
-from sotto.proto.v1 import codec_pb2
 from sotto.proto.v1.codec_pb2_grpc import add_SpeechCodecServicer_to_server
 
 from .addresses import is_loopback
+from .call import SERVICE
 from .calls import Calls
 from .engine import Engine
 from .gate import Gate
@@ -34,7 +34,6 @@ from .tokens import Tokens
 from .worker import Worker
 
 logger = logging.getLogger(__name__)
-SERVICE: Final = codec_pb2.DESCRIPTOR.services_by_name["SpeechCodec"].full_name
 SPARE_CALLS: Final = 32  # calls beyond the sessions: health, reflection, refusals under way
 _SWITCH_INTERVAL_S: Final = 1e-4  # as Python counts it: how long a thread keeps the interpreter
 _ABORT_S: Final = 1.0  # for the last words to calls that were ended
@@ -100,10 +99,11 @@ class Server:
         if settings.reflection:
             names.append(reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, self._server)
+        self._named = ["", *names]
         self.port = self._listen()
         await self._open_side_ports()
         await self._server.start()
-        for name in names:
+        for name in self._named:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return self.port
 
@@ -133,19 +133,28 @@ class Server:
         Args:
             grace_s: How long to wait for them; by default what the settings say.
         """
-        try:
-            async with asyncio.timeout(_ABORT_S):  # a watcher that does not read must not stop us
-                await self._health.enter_graceful_shutdown()
-        except TimeoutError:
-            logger.warning("a health watcher does not read; it will not see NOT_SERVING")
+        telling = await self._tell_not_serving()
         await self._calls.drain(self._settings.drain_grace_s if grace_s is None else grace_s)
         await self._server.stop(_ABORT_S)
+        for task in telling:
+            task.cancel()
         self._engine.close()
         if self._health_port is not None:
             await self._health_port.stop(_ABORT_S)
         if self._metrics_port is not None:
             self._metrics_port.close()
         self._worker.close()
+
+    async def _tell_not_serving(self) -> set[asyncio.Task[None]]:
+        """Turn the health of each service; gives what a watcher who does not read still holds up."""
+        telling = [
+            asyncio.create_task(self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING))
+            for name in self._named
+        ]
+        _, late = await asyncio.wait(telling, timeout=_ABORT_S)
+        if late:
+            logger.warning("a health watcher does not read; it will see NOT_SERVING late or never")
+        return late
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

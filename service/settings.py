@@ -2,6 +2,7 @@
 
 import os
 from contextvars import ContextVar
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -174,5 +175,12 @@ def load_settings(*, config: Path | None = None, **chosen: Any) -> Settings:
 
 
 def _problems(error: ValidationError) -> str:
-    found = ((".".join(map(str, item["loc"])), item["msg"]) for item in error.errors())
-    return "; ".join(f"{place}: {message}" if place else message for place, message in found)
+    return "; ".join(map(_problem, error.errors()))
+
+
+def _problem(item: Any) -> str:
+    place = ".".join(map(str, item["loc"]))
+    if item["type"] == "extra_forbidden":
+        close = get_close_matches(place, Settings.model_fields, 1)
+        return f"{place} is no setting" + (f"; is {close[0]} meant?" if close else "")
+    return f"{place}: {item['msg']}" if place else str(item["msg"])

@@ -16,6 +16,7 @@ def encode_facts(plan: EncodePlan) -> dict[str, Any]:
     return {
         "call": "encode",
         "identity": plan.codec.info.identity,
+        "encoder": plan.codec.encoder_fingerprint,
         "sample_rate": plan.audio.sample_rate,
         "channels": plan.audio.channels,
         "mix_down": plan.mix_down,
@@ -27,6 +28,7 @@ def decode_facts(plan: DecodePlan) -> dict[str, Any]:
     return {
         "call": "decode",
         "identity": plan.codec.info.identity,
+        "decoder": plan.codec.decoder_fingerprint,
         "sample_rate": plan.audio.sample_rate,
         "channels": plan.audio.channels,
     }

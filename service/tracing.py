@@ -34,19 +34,25 @@ def trace_context(metadata: Any) -> TraceContext:
 
 
 @contextmanager
-def span(name: str, metadata: Any, **attributes: str) -> Iterator[None]:
+def span(service: str, method: str, metadata: Any, **attributes: str) -> Iterator[None]:
     """A server span of the caller's trace around the block; nothing without OpenTelemetry.
 
-    Where spans go is for OpenTelemetry's own settings; an error is named on the span, and goes on.
+    Named as OpenTelemetry names calls. Where spans go is for its own settings; an error is told to
+    the span, and goes on.
     """
     if trace is None:
         yield
         return
     carrier = {key: value for key, value in metadata or () if isinstance(value, str)}
     with trace.get_tracer("sotto").start_as_current_span(
-        name,
+        f"{service}/{method}",
         context=propagate.extract(carrier),
         kind=trace.SpanKind.SERVER,
-        attributes={"rpc.system": "grpc", **attributes},
+        attributes={
+            "rpc.system": "grpc",
+            "rpc.service": service,
+            "rpc.method": method,
+            **attributes,
+        },
     ):
         yield

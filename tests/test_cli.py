@@ -1,6 +1,7 @@
 """The command line does what the functions below it do, and says what went wrong in one line."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,9 @@ def test_info_of_a_model_lists_its_bitrates(run: Run, tiny_bundle: Path) -> None
         (["train", "missing.yaml"], "missing.yaml"),
         (["export", "not-a-run", "out"], "not-a-run"),
         (["serve", "--address", "nowhere"], "nowhere"),
+        (["serve", "--set", "max_batch"], "expected NAME=VALUE"),
+        (["serve", "--set", "max_bach=3"], "max_bach is no setting; is max_batch meant?"),
+        (["serve", "--set", "max_batch=few"], "max_batch: "),
     ],
 )
 def test_what_goes_wrong_is_one_line_without_a_traceback(
@@ -109,8 +113,11 @@ def test_a_peer_is_measured_on_the_same_clips(
 
 def test_print_config_shows_what_is_in_force_and_starts_nothing(run: Run, tmp_path: Path) -> None:
     (tmp_path / "sotto.toml").write_text("max_channels = 3\n")
-    said = run("serve", "--config", "sotto.toml", "--threads", 2, "--print-config")
+    more = ["--set", "max_batch=32", "--set", "drain_grace_s=2.5", "--set", "models=a,b"]
+    said = run("serve", "--config", "sotto.toml", "--threads", 2, *more, "--print-config")
     assert "threads = 2" in said
+    for line in ("max_batch = 32", "drain_grace_s = 2.5", 'models = ["a", "b"]'):
+        assert re.search(rf"^{re.escape(line)} +# flag$", said, re.MULTILINE)
     assert "# flag" in said
     assert "max_channels = 3" in said
     assert "# sotto.toml" in said

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from sotto.service.server import SERVICE
+from sotto.service.call import SERVICE
 from sotto.service.settings import Settings
 
 DEPLOY = Path(__file__).parents[1] / "deploy"

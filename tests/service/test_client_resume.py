@@ -3,14 +3,21 @@
 import asyncio
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import grpc
 import numpy as np
 import pytest
 
 from sotto.service.async_client import AsyncSottoClient
+from sotto.service.async_stream import AsyncStream
 from sotto.service.client import Rate, RemoteError, Resume, SottoClient
 from sotto.service.client_resume import Journal, Once, pieces
+from sotto.service.client_streams import encoding
+from sotto.service.plain_stream import Stream
+
+from .waiting import until
 
 SERVE = """
 import sys
@@ -126,6 +133,74 @@ def test_the_rate_changes_in_the_middle_of_a_stream(address, speech):
             list(client.stream_encode([Rate()], 24_000))
 
 
+class Lost(grpc.RpcError):
+    def code(self):
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self):
+        return "gone"
+
+    def trailing_metadata(self):
+        return ()
+
+
+class LostCall:
+    """A call whose server is always gone."""
+
+    def __init__(self, begun):
+        begun.append(self)
+
+    def cancel(self):
+        pass
+
+    def __next__(self):
+        raise Lost
+
+    async def read(self):
+        raise Lost
+
+
+def test_a_stream_that_is_cancelled_between_two_attempts_does_not_begin_again():
+    begun = []
+    plan = encoding(24_000, 1, {})
+    stream = Stream(lambda _: LostCall(begun), plan, [], Resume(backoff_s=60))
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(next, stream)
+        until(lambda: len(begun) == 2)  # the third comes after seconds
+        stream.cancel()
+        with pytest.raises(RemoteError, match="UNAVAILABLE: gone"):
+            ended.result(20)
+    assert len(begun) == 2
+
+
+async def test_so_for_asyncio():
+    begun = []
+
+    async def plan():
+        return encoding(24_000, 1, {})
+
+    stream = AsyncStream(lambda _: LostCall(begun), plan, [], Resume(backoff_s=0.5))
+    ended = asyncio.create_task(anext(stream))
+    while len(begun) < 2:
+        await asyncio.sleep(0.001)
+    stream.cancel()
+    with pytest.raises(RemoteError, match="UNAVAILABLE: gone"):
+        await ended
+    assert len(begun) == 2
+
+
+def test_what_the_callers_items_raise_is_not_taken_for_their_end():
+    def items():
+        yield np.zeros(10, np.float32)
+        raise OSError("the file is gone")
+
+    stream = Stream(lambda _: LostCall([]), encoding(24_000, 1, {}), items(), Resume())
+    assert stream._has(0)
+    for _ in ("a call that is lost meanwhile", "the one that goes on"):
+        with pytest.raises(OSError, match="the file is gone"):
+            stream._has(1)
+
+
 def test_the_journal_keeps_what_no_token_covers():
     journal = Journal(Resume(every_s=1.0), units_per_s=100)
     sent = [np.zeros(60), Rate(num_codebooks=1), np.zeros(60), Rate(num_codebooks=2), np.zeros(60)]
@@ -141,6 +216,7 @@ def test_the_journal_keeps_what_no_token_covers():
     assert journal.item(3) == (Rate(num_codebooks=2), False)
     assert journal.has(4)
     assert not journal.has(5)
+    assert journal.item(2) is None  # a lost call asks for what is gone
 
 
 def test_results_come_once():

@@ -4,11 +4,13 @@ import io
 import re
 from pathlib import Path
 
+from sotto.service.admission import MAX_QUESTIONS
 from sotto.service.errors import _STATUS
 from sotto.service.logs import LogWriter
 from sotto.service.metrics import Metrics
 from sotto.service.server import SPARE_CALLS
 from sotto.service.settings import Settings, load_settings
+from sotto.service.side_calls import MAX_CHECKS, MAX_WATCHERS, PATIENCE_S
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "wire.md").read_text(encoding="utf-8")
@@ -78,3 +80,10 @@ def test_the_worst_case_of_memory_is_the_one_shown():
         f"16 MiB \N{MULTIPLICATION SIGN} {calls} = {settings.max_message_bytes * calls / 2**30:g} GiB"
         in OPERATIONS
     )
+
+
+def test_the_places_of_health_and_reflection_are_those_shown():
+    text = " ".join(OPERATIONS.split())
+    assert f"no more than {MAX_QUESTIONS} questions" in text
+    assert f"{MAX_CHECKS} places for checks and {MAX_WATCHERS} for watchers" in text
+    assert f"is let go after {PATIENCE_S:g} s" in text

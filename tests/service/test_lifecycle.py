@@ -18,10 +18,11 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from sotto.codec.errors import ConfigError
+from sotto.service.call import SERVICE
 from sotto.service.client import RemoteError, SottoClient
 from sotto.service.loop import new_event_loop
 from sotto.service.models import Models
-from sotto.service.server import SERVICE, Server
+from sotto.service.server import Server
 from sotto.service.settings import Settings
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

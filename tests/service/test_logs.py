@@ -35,6 +35,16 @@ def client_of(server, **options):
     return SottoClient(f"127.0.0.1:{server.port}", timeout_s=20, **options)
 
 
+def test_a_line_that_cannot_be_made_is_lost_and_nobody_notices():
+    stream = io.StringIO()
+    with Logging("json", "info", stream) as log:
+        for count in ("many", 3):  # not by a logger: pytest's own handler would fail
+            record = logging.LogRecord("test", logging.INFO, "", 0, "%d sessions", (count,), None)
+            log.writer.handle(record)
+    assert log.writer.lost == 1
+    assert [entry["message"] for entry in entries(stream)] == ["3 sessions"]
+
+
 def test_each_call_has_one_line_with_its_totals(serving, tiny_codec):
     stream = io.StringIO()
     with Logging("json", "info", stream), serving() as server, client_of(server) as client:

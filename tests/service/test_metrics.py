@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from sotto.codec.errors import ConfigError
+from sotto.service.call import SERVICE
 from sotto.service.client import RemoteError, SottoClient
 from sotto.service.health_port import check
 from sotto.service.metrics import BATCH_BUCKETS, DELAY_BUCKETS, FRAME_S, Metrics
-from sotto.service.server import SERVICE
 
 from .waiting import until
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sotto.codec.errors import AudioError, BackendError
-from sotto.service.microphone import microphone
+from sotto.service import microphone as module
+from sotto.service.microphone import async_microphone, microphone
 
 
 class Stream:
@@ -48,6 +49,32 @@ def test_a_missing_device_and_a_reader_that_sleeps_are_clear_errors():
         next(microphone(8000, device="none"))
     with pytest.raises(AudioError, match="10 s of the microphone wait unread"):
         list(microphone(8000, device="busy"))
+
+
+@pytest.mark.usefixtures("card")
+def test_a_device_that_goes_away_is_noticed(monkeypatch):
+    monkeypatch.setattr(module, "_SILENT_S", 0.05)
+    chunks = microphone(8000)
+    assert len([next(chunks) for _ in range(3)]) == 3
+    with pytest.raises(AudioError, match=r"gave nothing for 0\.05 s"):
+        next(chunks)
+
+
+async def listen(found, **options):
+    async for chunk in async_microphone(8000, **options):
+        found.append(chunk)
+
+
+@pytest.mark.usefixtures("card")
+async def test_so_it_is_for_asyncio(monkeypatch):
+    monkeypatch.setattr(module, "_SILENT_S", 0.05)
+    found = []
+    with pytest.raises(AudioError, match=r"gave nothing for 0\.05 s"):
+        await listen(found, channels=2)
+    assert [float(c[1, 0]) for c in found] == [0, 1, 2]
+    assert found[0].shape == (2, 160)
+    with pytest.raises(AudioError, match="10 s of the microphone wait unread"):
+        await listen(found, device="busy")
 
 
 def test_without_sounddevice_the_error_says_what_to_install(monkeypatch):

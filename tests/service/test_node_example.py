@@ -11,29 +11,20 @@ import pytest
 
 from sotto.service.tokens import add_line, new_token
 
+from .npm import packages
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "node"
 PROTO = ROOT / "proto" / "v1" / "codec.proto"
-CACHE = ROOT / ".cache" / "node-example"
 
 
 @pytest.fixture(scope="module")
 def node_folder():
-    """The example with its packages, kept in .cache between runs."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        pytest.skip("node and npm are not installed")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    wanted, installed = (EXAMPLE / "package.json").read_text(), CACHE / "installed.json"
-    if not installed.exists() or installed.read_text() != wanted:
-        (CACHE / "package.json").write_text(wanted)
-        command = [npm, "install", "--no-package-lock", "--no-audit", "--no-fund"]
-        done = subprocess.run(command, cwd=CACHE, capture_output=True, text=True, timeout=100)
-        if done.returncode:
-            pytest.skip(f"npm could not install the packages: {done.stderr.strip()[-300:]}")
-        installed.write_text(wanted)
-    shutil.copy(EXAMPLE / "stream.js", CACHE / "stream.js")
-    return CACHE
+    """The example with its packages."""
+    package = json.loads((EXAMPLE / "package.json").read_text())
+    folder = packages("node-example", package["dependencies"])
+    shutil.copy(EXAMPLE / "stream.js", folder / "stream.js")
+    return folder
 
 
 def run(folder, server, source, target, **variables):

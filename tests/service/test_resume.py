@@ -1,13 +1,21 @@
 """A broken stream goes on at another server, to the bit; a token that is not ours does not."""
 
+import shutil
+
 import grpc
 import numpy as np
+import onnx
 import pytest
 
+from sotto.export.runtime import Codec
 from sotto.proto.v1 import codec_pb2 as pb
 from sotto.proto.v1 import codec_pb2_grpc
 from sotto.service.errors import ResumeError
+from sotto.service.models import Models
+from sotto.service.plans import Planner
 from sotto.service.resume_tokens import Snapshot, TokenSealer
+from sotto.service.settings import Settings
+from sotto.service.snapshots import decode_facts, encode_facts, load_decoder, load_encoder
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +218,22 @@ def test_a_sealer_opens_what_it_sealed():
     }
     with pytest.raises(ResumeError):
         TokenSealer(bytes(31) + b"1").open(sealer.seal(Snapshot({}, {})))
+
+
+def test_a_token_is_of_one_graph_though_another_has_the_same_identity(tiny_bundle, tmp_path):
+    other = shutil.copytree(tiny_bundle, tmp_path / "other")
+    for name in ("encoder", "decoder"):
+        graph = onnx.load(other / f"{name}.onnx")
+        graph.doc_string = "another one"
+        onnx.save(graph, other / f"{name}.onnx")
+    plans = []
+    for folder in (tiny_bundle, other):
+        planner = Planner(Models([Codec(folder)]), Settings())
+        config = pb.EncodeConfig(encoding="LINEAR16", sample_rate_hertz=24_000)
+        plans.append((planner.encode(config), planner.decode(pb.DecodeConfig())))
+    (encode_one, decode_one), (encode_two, decode_two) = plans
+    assert encode_one.codec.info == encode_two.codec.info
+    with pytest.raises(ResumeError, match="of a stream with encoder"):
+        load_encoder(None, encode_two, Snapshot(encode_facts(encode_one), {}))
+    with pytest.raises(ResumeError, match="of a stream with decoder"):
+        load_decoder(None, decode_two, Snapshot(decode_facts(decode_one), {}))

@@ -1,9 +1,14 @@
 """Spans of OpenTelemetry, where it is installed, belong to the caller's trace."""
 
-from contextlib import contextmanager
-
+import grpc
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from sotto.proto.v1 import codec_pb2 as pb
+from sotto.proto.v1 import codec_pb2_grpc
 from sotto.service import tracing
 from sotto.service.tracing import TraceContext, span, trace_context
 
@@ -30,28 +35,40 @@ def test_a_malformed_one_is_none(given):
     assert trace_context((("traceparent", given),)) == TraceContext()
 
 
-def test_a_span_continues_the_callers_trace(monkeypatch):
-    from opentelemetry import trace
+@pytest.fixture
+def spans(monkeypatch):
+    """What OpenTelemetry's own SDK keeps of the spans that end."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    return exporter
 
-    started = []
 
-    class Tracer:
-        @contextmanager
-        def start_as_current_span(self, name, context, kind, attributes):
-            started.append((name, trace.get_current_span(context).get_span_context(), attributes))
-            yield
-
-    monkeypatch.setattr(trace, "get_tracer", lambda _: Tracer())
-    with span("SpeechCodec/Encode", METADATA, request_id="1"):
-        pass
-    ((name, parent, attributes),) = started
-    assert name == "SpeechCodec/Encode"
-    assert format(parent.trace_id, "032x") == TRACE
-    assert format(parent.span_id, "016x") == SPAN
-    assert attributes == {"rpc.system": "grpc", "request_id": "1"}
+def test_a_call_is_a_span_of_the_callers_trace(serving, spans):
+    audio = pb.StreamingEncodeRequest(audio_content=bytes(960))
+    odd = pb.StreamingEncodeRequest(audio_content=bytes(3))
+    first = pb.StreamingEncodeRequest(
+        streaming_config={"encoding": "LINEAR16", "sample_rate_hertz": 24_000}
+    )
+    with serving() as server, grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = codec_pb2_grpc.SpeechCodecStub(channel)
+        fine = list(stub.StreamingEncode(iter([first, audio]), metadata=METADATA))
+        with pytest.raises(grpc.RpcError):
+            list(stub.StreamingEncode(iter([first, odd]), metadata=METADATA))
+        stub.GetModel(pb.GetModelRequest())
+    well, wrong, alone = spans.get_finished_spans()
+    assert {well.name, wrong.name} == {"sotto.v1.SpeechCodec/StreamingEncode"}
+    assert well.attributes["rpc.method"] == "StreamingEncode"
+    assert well.attributes["request_id"] == fine[0].config.request_id
+    for one in (well, wrong):
+        assert one.kind is trace.SpanKind.SERVER
+        assert format(one.context.trace_id, "032x") == TRACE
+        assert format(one.parent.span_id, "016x") == SPAN
+    assert (well.status.is_ok, wrong.status.is_ok) == (True, False)
+    assert alone.parent is None
 
 
 def test_without_opentelemetry_there_is_none(monkeypatch):
     monkeypatch.setattr(tracing, "trace", None)
-    with span("SpeechCodec/Encode", METADATA):
+    with span("sotto.v1.SpeechCodec", "Encode", METADATA):
         pass
