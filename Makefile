@@ -52,10 +52,11 @@ check: $(VENV)/.dev types
 types:
 	mkdir -p .types && ln -sfn .. .types/sotto
 
-# Speed and memory of the default model; how fast it trains on DATA beside another architecture.
+# Speed and memory of the default model; how fast it trains on DATA beside another architecture,
+# for example: make bench ARGS="precision=bf16 compile=true"
 bench: $(VENV)/.dev
 	$(BIN)/python -m sotto.bench.speed
-	$(BIN)/python -m sotto.bench.throughput $(DATA)
+	$(BIN)/python -m sotto.bench.throughput $(DATA) $(ARGS)
 
 # Every recipe for some steps on DATA, with export and a check of its stream.
 recipes: $(VENV)/.dev

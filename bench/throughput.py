@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -57,15 +57,21 @@ def with_channels(model: CodecConfig, channels: int) -> CodecConfig:
     return replace(model, encoder=of(model.encoder), decoder=of(model.decoder))
 
 
-def rivals(data: Path) -> dict[str, RunConfig]:
+def rivals(data: Path, overrides: Sequence[str] = ()) -> dict[str, RunConfig]:
     """The longest stage of the default recipe, and the same with a model in EnCodec's style.
 
     Both have the same books, losses, crops and parameters, so that only the architecture differs.
 
+    Args:
+        data: Folder or manifest of speech.
+        overrides: ``key=value`` for both, such as ``precision=bf16``.
+
     Raises:
-        ConfigError: A recipe cannot be read.
+        ConfigError: A recipe cannot be read, or an override does not fit.
     """
-    ours, theirs = (load_config(path, [f"data={data}"]) for path in recipes((DEFAULT, PEER)))
+    first, second = recipes((DEFAULT, PEER))
+    ours = load_config(first, [f"data={data}", *overrides])
+    theirs = load_config(second, [f"data={data}"])  # of which only the architecture is used
     name, stage = max(ours.stages.items(), key=lambda item: item[1].steps)
     ours = replace(ours, stages={name: stage})
     model = replace(
@@ -100,9 +106,11 @@ def measure_training(
     return found
 
 
-def throughput_table(found: Mapping[str, tuple[int, Trial]]) -> Table:
-    """One row per run."""
-    table = Table(title="Training")
+def throughput_table(
+    found: Mapping[str, tuple[int, Trial]], overrides: Sequence[str] = ()
+) -> Table:
+    """One row per run; the overrides they ran with stand in the title."""
+    table = Table(title=" ".join(("Training", *overrides)))
     for i, heading in enumerate(
         ("", "parameters, M", "audio s per s", "steps/s", "waits for data")
     ):
@@ -120,6 +128,9 @@ def throughput_table(found: Mapping[str, tuple[int, Trial]]) -> Table:
 
 def main(
     data: Annotated[Path, typer.Argument(help="Folder or manifest of speech.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="key=value ..., such as precision=bf16 compile=true")
+    ] = None,
     steps: Annotated[int, typer.Option(min=2, help="Steps of each run.")] = 20,
     batch_size: Annotated[int, typer.Option(min=1, help="Crops per step.")] = 10,
     seconds: Annotated[float, typer.Option(min=0, help="Of a crop.")] = 1.0,
@@ -130,7 +141,11 @@ def main(
     machine = this_machine()
     try:
         found = measure_training(
-            rivals(data), steps=steps, batch_size=batch_size, seconds=seconds, cache=cache
+            rivals(data, overrides or []),
+            steps=steps,
+            batch_size=batch_size,
+            seconds=seconds,
+            cache=cache,
         )
     except CodecError as error:
         Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
@@ -138,9 +153,10 @@ def main(
     rows = {name: {"parameters": size, **asdict(trial)} for name, (size, trial) in found.items()}
     out.mkdir(parents=True, exist_ok=True)
     target = out / "training.json"
-    target.write_text(json.dumps({"machine": asdict(machine), "runs": rows}, indent=2) + "\n")
+    told = {"machine": asdict(machine), "overrides": overrides or [], "runs": rows}
+    target.write_text(json.dumps(told, indent=2) + "\n")
     console = Console()
-    console.print(throughput_table(found))
+    console.print(throughput_table(found, overrides or []))
     line = f"{machine.cpu}, {machine.cores} cores, load {machine.load:.1f} at the start; {target}"
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 

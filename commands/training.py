@@ -45,7 +45,19 @@ def prepare(
     cache: Annotated[Path, typer.Option(help="As dataset.cache.")] = Path(".cache/audio"),
     subset: Annotated[list[str] | None, typer.Option(help="Of LibriTTS; may be repeated.")] = None,
     download: Annotated[bool, typer.Option(help="Get missing subsets of LibriTTS.")] = False,
-    min_seconds: Annotated[float, typer.Option(help="Shorter clips are dropped.")] = 0.3,
+    min_seconds: Annotated[float, typer.Option(min=0, help="Shorter clips are dropped.")] = 0.3,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0, help="Longer clips are dropped; default: none is.")
+    ] = None,
+    max_clipped_share: Annotated[
+        float, typer.Option(min=0, max=1, help="More samples in flat tops: the clip is dropped.")
+    ] = 0.01,
+    max_silent_share: Annotated[
+        float, typer.Option(min=0, max=1, help="More frames without sound: the clip is dropped.")
+    ] = 0.9,
+    min_bandwidth_hz: Annotated[
+        float, typer.Option(min=0, help="Recordings that end below are dropped.")
+    ] = 1000.0,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
     teacher: Annotated[
         list[str] | None,
@@ -70,7 +82,7 @@ def prepare(
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     source = SourceConfig(path=data, subsets=tuple(subset or ()), download=download)
-    limits = Limits(min_seconds=min_seconds)
+    limits = Limits(min_seconds, max_seconds, max_clipped_share, max_silent_share, min_bandwidth_hz)
     clips = source_clips(source, cache / "shards")
     prepared = look(clips, AudioCache(cache, sample_rate), limits, jobs=jobs)
     Console().print(table(prepared))

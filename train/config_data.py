@@ -61,6 +61,8 @@ class DataConfig:
         workers: Loader processes; 0 loads in the training process.
         sources: Only clips of these sources of the manifest; all if empty.
         speaker_balance: 0 draws clips by duration, 1 draws every speaker equally often.
+        source_balance: 0 leaves sources their part of these chances, 1 draws every source equally
+            often; the weights of a mixture stand above it.
         min_gain_db: Lower end of the random level change.
         max_gain_db: Upper end; a crop is never pushed over full scale.
         augment: What else may happen to a crop.
@@ -72,6 +74,7 @@ class DataConfig:
     workers: Annotated[int, Field(ge=0)] = 1
     sources: tuple[str, ...] = ()
     speaker_balance: Share = 0.5
+    source_balance: Share = 0.0
     min_gain_db: float = -12.0
     max_gain_db: float = 3.0
     augment: AugmentConfig = Field(default_factory=AugmentConfig)

@@ -107,7 +107,16 @@ class CropDataset(Dataset[Crop]):
         weights: npt.NDArray[np.float64] = (
             lengths * np.maximum(speaker, 1.0) ** -self.config.speaker_balance
         )
-        return weights
+        return self._balance_sources(weights) if self.config.source_balance else weights
+
+    def _balance_sources(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The same chances inside each source, tempered by how much the source has in all."""
+        totals: dict[str, float] = {}
+        for clip, weight in zip(self.clips, weights, strict=True):
+            totals[clip.source] = totals.get(clip.source, 0.0) + float(weight)
+        source = np.array([totals[clip.source] or 1.0 for clip in self.clips])
+        balanced: npt.NDArray[np.float64] = weights * source**-self.config.source_balance
+        return balanced
 
     def _share(
         self, weights: npt.NDArray[np.float64], shares: Mapping[str, float]

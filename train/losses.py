@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .band import in_band
 from .config_losses import LossConfig
 from .hearing import HearingLoss
 from .spectrum import Spectrum, energy
@@ -40,7 +41,7 @@ class ReconstructionLoss(nn.Module):
       for the same reason.
     * ``pmsqe`` and ``stoi``: see `HearingLoss`; zero unless `hearing` asks for them.
 
-    Bins above a recording's own bandwidth are left out, so that a codec trained on mixed material
+    What lies above a recording's own bandwidth is left out of all of them, so that a codec trained on mixed material
     does not learn to cut the top.
     """
 
@@ -100,10 +101,14 @@ class ReconstructionLoss(nn.Module):
             mel=torch.stack(mel).mean(),
             loudness=torch.stack(loudness).mean(),
             stft=torch.stack(stft).mean(),
-            waveform=self._low(decoded - target).abs().mean(),
+            waveform=self._low(self._in_band(decoded - target, bandwidth_hz)).abs().mean(),
             pmsqe=pmsqe,
             stoi=stoi,
         )
+
+    def _in_band(self, x: Tensor, bandwidth_hz: Tensor) -> Tensor:
+        """What of x [B, S] lies within each item's band."""
+        return in_band(x[:, None], bandwidth_hz, self.sample_rate)[:, 0]
 
     def _low(self, x: Tensor) -> Tensor:
         """What a Hann window as a filter leaves of x [B, S]."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sotto.codec.atomic import atomic_path
-from sotto.codec.errors import AudioError
+from sotto.codec.errors import AudioError, ConfigError
 
 from .cache import AudioCache
 from .manifest import Clip
@@ -41,17 +41,31 @@ class Limits:
     max_silent_share: float = 0.9
     min_bandwidth_hz: float = 1000.0
 
-    def refuse(self, found: Measures) -> str | None:
-        """Why a clip is dropped; None if it is kept."""
-        if found.seconds < self.min_seconds:
-            return "too short"
-        if self.max_seconds is not None and found.seconds > self.max_seconds:
-            return "too long"
-        if found.bandwidth_hz == 0 or found.silent_share > self.max_silent_share:
-            return "silent"
-        if found.clipped_share > self.max_clipped_share:
-            return "clipped"
-        return "narrow" if found.bandwidth_hz < self.min_bandwidth_hz else None
+    def __post_init__(self) -> None:
+        """The longest clip must not be shorter than the shortest."""
+        if self.max_seconds is not None and self.max_seconds < self.min_seconds:
+            raise ConfigError(
+                f"max_seconds={self.max_seconds:g} is below min_seconds={self.min_seconds:g}; "
+                "no clip could be kept"
+            )
+
+    def refuse(self, found: Measures) -> tuple[str, str] | None:
+        """Why a clip is dropped, in a word and with its figures; None if it is kept."""
+        seconds, clipped, silent = found.seconds, found.clipped_share, found.silent_share
+        if seconds < self.min_seconds:
+            return "too short", f"{seconds:.3g} s; at least {self.min_seconds:g} s wanted"
+        if self.max_seconds is not None and seconds > self.max_seconds:
+            return "too long", f"{seconds:.6g} s; at most {self.max_seconds:g} s wanted"
+        if found.bandwidth_hz == 0:
+            return "silent", "no sound at all"
+        if silent > self.max_silent_share:
+            return "silent", f"{silent:.3g} of it; at most {self.max_silent_share:g} wanted"
+        if clipped > self.max_clipped_share:
+            return "clipped", f"{clipped:.3g} of it; at most {self.max_clipped_share:g} wanted"
+        if found.bandwidth_hz < self.min_bandwidth_hz:
+            wanted = f"at least {self.min_bandwidth_hz:g} Hz wanted"
+            return "narrow", f"{found.bandwidth_hz:.0f} Hz; {wanted}"
+        return None
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ class Prepared:
         clip: Where it is and whose.
         measures: What it is like; None if it cannot be read.
         dropped: Why it is left out; None if it is kept.
-        detail: The error of a clip that cannot be read.
+        detail: The figures it was dropped for, or the error of a clip that cannot be read.
     """
 
     clip: Clip
@@ -101,10 +115,11 @@ def _look(cache: AudioCache, limits: Limits, clip: Clip) -> Prepared:
         found = measure_file(clip.path)
     except AudioError as error:
         return Prepared(clip, None, "unreadable", str(error))
-    dropped = limits.refuse(found)
-    if dropped is None:
-        cache.get(clip.path)
-    return Prepared(clip, found, dropped)
+    refused = limits.refuse(found)
+    if refused is not None:
+        return Prepared(clip, found, *refused)
+    cache.get(clip.path)
+    return Prepared(clip, found, None)
 
 
 def write_manifest(prepared: Sequence[Prepared], folder: Path) -> None:

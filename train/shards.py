@@ -18,8 +18,8 @@ from .manifest import AUDIO_SUFFIXES, Clip, find_clips
 
 log = logging.getLogger(__name__)
 
-LIST = "clips.jsonl"  # of an unpacked shard; written last, so it says that all is there
-DESCRIBED = ("split", "source", "speaker", "bandwidth_hz")
+LIST = "clips-2.jsonl"  # of an unpacked shard; written last, so it says that all is there
+DESCRIBED = ("split", "source", "speaker", "bandwidth_hz", "transcript")
 
 
 def is_shards(name: str) -> bool:
@@ -31,7 +31,7 @@ def shard_clips(urls: str, folder: Path) -> list[Clip]:
     """The clips of all shards.
 
     A sample is a file of audio and, if there is one, a ``.json`` beside it with the columns of a
-    manifest. A shard that cannot be read is named and left out.
+    manifest. What is said is the column ``transcript`` or, without it, a ``.txt`` in UTF-8. A shard that cannot be read is named and left out.
 
     Args:
         urls: Paths or URLs with ``{000..099}``, as `webdataset` understands them.
@@ -100,4 +100,6 @@ def _write_audio(sample: Mapping[str, Any], place: Path, number: int) -> dict[st
     about = json.loads(sample["json"]) if "json" in sample else {}
     key = str(sample.get("__key__", number))
     row: dict[str, Any] = {"path": path.name, "speaker": key.rpartition("/")[0] or place.name}
+    if "txt" in sample:
+        row["transcript"] = sample["txt"].decode("utf-8", errors="replace").strip()
     return row | {name: about[name] for name in DESCRIBED if about.get(name) is not None}

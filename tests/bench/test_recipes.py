@@ -158,6 +158,11 @@ def test_a_size_is_that_of_the_model_itself():
     assert throughput.size(config) == count(CodecModel(config))
 
 
+def test_overrides_reach_both_rivals(data):
+    found = throughput.rivals(data, ["precision=bf16", "compile=true"]).values()
+    assert [(config.precision, config.compile) for config in found] == [("bf16", True)] * 2
+
+
 def test_rivals_differ_in_nothing_but_the_model(data):
     ours, theirs = throughput.rivals(data).values()
     assert dataclasses.replace(theirs, model=ours.model) == ours

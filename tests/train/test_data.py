@@ -23,9 +23,9 @@ def tones(clips):
     return [clip for clip in find_clips(clips) if clip.split == "train"]
 
 
-def make_clip(folder, name, audio, speaker="a", bandwidth_hz=None):
+def make_clip(folder, name, audio, speaker="a", bandwidth_hz=None, source="s"):
     soundfile.write(folder / name, audio, 24_000)
-    return Clip(folder / name, "train", "s", speaker, bandwidth_hz)
+    return Clip(folder / name, "train", source, speaker, bandwidth_hz)
 
 
 def test_a_crop_depends_only_on_the_seed_and_its_index(tones, tmp_path):
@@ -116,6 +116,31 @@ def test_speakers_are_drawn_by_duration_or_equally(tmp_path, balance, expected):
     )
     rare = np.mean([crops[i][0].max().item() < 0.4 for i in range(600)])
     assert rare == pytest.approx(expected, abs=0.06)
+
+
+def of_sources(tmp_path, **options):
+    """One clip of a small source, and four clips of two speakers of a large one."""
+    clips = [make_clip(tmp_path, "a.wav", np.full(1_000, 0.25), "x", source="small")]
+    clips += [
+        make_clip(tmp_path, f"{i}.wav", np.full(2_000, 0.5), f"y{i // 3}", source="large")
+        for i in range(4)
+    ]
+    return dataset(clips, tmp_path / "c", 10, **options)
+
+
+@pytest.mark.parametrize(("balance", "expected"), [(0.0, 1 / 9), (0.5, 1 / 3.83), (1.0, 1 / 2)])
+def test_sources_are_drawn_by_duration_or_equally(tmp_path, balance, expected):
+    crops = of_sources(
+        tmp_path, source_balance=balance, speaker_balance=0.0, min_gain_db=0.0, max_gain_db=0.0
+    )
+    small = np.mean([crops[i][0].max().item() < 0.4 for i in range(600)])
+    assert small == pytest.approx(expected, abs=0.06)
+
+
+def test_balance_of_speakers_holds_inside_balanced_sources(tmp_path):
+    crops = of_sources(tmp_path, source_balance=1.0, speaker_balance=1.0)
+    chances = np.diff(crops.cumulative, prepend=0) / crops.cumulative[-1]
+    assert chances == pytest.approx([1 / 2, 1 / 12, 1 / 12, 1 / 12, 1 / 4])
 
 
 def test_a_resumed_loader_goes_on_with_the_same_batches(tones, tmp_path):

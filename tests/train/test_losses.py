@@ -106,6 +106,24 @@ def test_what_lies_above_the_bandwidth_is_ignored(losses):
     assert above.stft < 0.2 * min(below.stft, wide.stft)
 
 
+@pytest.mark.parametrize("corner", [0.0, 2_000.0])
+def test_the_waveform_loss_hears_nothing_above_the_bandwidth(corner):
+    config = LossConfig(
+        mel_windows=(1024,), mel_bands=(40,), stft_windows=(512,), waveform_corner_hz=corner
+    )
+    loss = ReconstructionLoss(config, 24_000)
+    target = tone(1_000)
+    narrow = torch.tensor([4_000.0])
+    above = (target + tone(9_000)).requires_grad_()
+    found = loss(above, target, narrow).waveform
+    (gradient,) = torch.autograd.grad(found, above)
+    assert found < 1e-4
+    assert loss(target + tone(2_000), target, narrow).waveform > 0.01
+    spectrum = torch.fft.rfft(gradient)[0].abs()
+    hertz = torch.fft.rfftfreq(gradient.shape[-1], 1 / 24_000)
+    assert spectrum[hertz > 4_000].max() < 1e-3 * spectrum.max()
+
+
 def test_each_item_has_its_own_bandwidth(losses):
     target, decoded = tone(1_000).repeat(2, 1), (tone(1_000) + tone(9_000)).repeat(2, 1)
     both = losses(decoded, target, torch.tensor([4_000.0, 12_000.0]))

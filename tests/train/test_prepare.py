@@ -8,7 +8,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from sotto.cli import app
-from sotto.codec.errors import AudioError
+from sotto.codec.errors import AudioError, ConfigError
 from sotto.train.cache import AudioCache
 from sotto.train.manifest import find_clips
 from sotto.train.measure import measure
@@ -99,7 +99,40 @@ def test_the_manifest_trains_and_carries_what_was_measured(corpus, tmp_path):
         rows = {row["path"].rpartition("/")[2]: row for row in csv.DictReader(file)}
     assert rows["broken.wav"]["reason"] == "unreadable"
     assert "broken.wav" in rows["broken.wav"]["detail"]
+    assert rows["short.wav"]["detail"] == "0.1 s; at least 0.3 s wanted"
     assert float(rows["short.wav"]["seconds"]) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "changed"),
+    [
+        ("min-seconds", "0.05", {"short.wav": None}),
+        ("max-seconds", "0.5", {"a.wav": "too long", "b.flac": "too long"}),
+        ("max-clipped-share", "1", {"clipped.wav": None}),
+        ("max-silent-share", "0.2", {"a.wav": "silent"}),
+        ("min-bandwidth-hz", "9000", {"b.flac": "narrow"}),
+    ],
+)
+def test_every_limit_is_an_option_of_the_command(corpus, tmp_path, option, value, changed):
+    quiet_half = noise() * np.repeat([1, 1e-4], 12_000).astype(np.float32)
+    soundfile.write(corpus / "a.wav", quiet_half, 24_000, subtype="FLOAT")
+    out = tmp_path / "out"
+    asked = ["prepare", str(corpus), str(out), "--cache", str(tmp_path / "c"), "--jobs", "1"]
+    done = CliRunner().invoke(app, [*asked, f"--{option}", value])
+    if option == "max-seconds":
+        assert isinstance(done.exception, AudioError) or done.exit_code != 0
+        assert "too long" in f"{done.output}{done.exception}"
+        return
+    assert done.exit_code == 0, done.output
+    with (out / "dropped.csv").open(newline="") as file:
+        rows = {row["path"].rpartition("/")[2]: row["reason"] for row in csv.DictReader(file)}
+    for name, reason in changed.items():
+        assert rows.get(name) == reason
+
+
+def test_limits_that_no_clip_can_meet_are_an_error():
+    with pytest.raises(ConfigError, match="max_seconds=1 is below min_seconds=2"):
+        Limits(min_seconds=2, max_seconds=1)
 
 
 def test_a_corpus_of_nothing_usable_is_an_error(corpus, tmp_path):

@@ -13,6 +13,7 @@ from sotto.codec.errors import AudioError, BackendError
 from sotto.train import shards as module
 from sotto.train.loop import Trainer
 from sotto.train.shards import is_shards, shard_clips
+from sotto.train.teachers import transcript
 
 
 def add(archive, name, content):
@@ -48,6 +49,18 @@ def test_every_clip_is_found_with_what_is_known_of_it(shards, tmp_path):
     assert (clips[1].speaker, clips[1].bandwidth_hz) == ("me", 8000.0)
     assert all((tmp_path / "cache") in clip.path.parents for clip in clips)
     assert not list(tmp_path.rglob("out.flac"))
+
+
+def test_what_is_said_reaches_a_language_model(tmp_path):
+    with tarfile.open(tmp_path / "words.tar", "w") as archive:
+        add(archive, "a.flac", sound(0))
+        add(archive, "a.txt", "  from the text, ä\n".encode())
+        add(archive, "b.flac", sound(1))
+        add(archive, "b.json", json.dumps({"transcript": "from the column"}).encode())
+        add(archive, "b.txt", b"not this")
+        add(archive, "c.flac", sound(2))
+    clips = shard_clips(str(tmp_path / "words.tar"), tmp_path / "cache")
+    assert [transcript(clip) for clip in clips] == ["from the text, ä", "from the column", None]
 
 
 def test_a_shard_is_read_once(shards, tmp_path, monkeypatch):
