@@ -23,8 +23,14 @@ from .quantizer_scores import Trial, measure
 from .recipes import recipes
 
 MAIN = (
-    *("rvq", "cross-scale", "grvq", "cascade", "simvq", "ibq"),
-    *("cascade of fsq", "cascade of bsq"),
+    "rvq",
+    "cross-scale",
+    "grvq",
+    "cascade",
+    "simvq",
+    "ibq",
+    "cascade of fsq",
+    "cascade of bsq",
 )
 
 

@@ -59,31 +59,36 @@ class SideCalls(grpc.aio.ServerInterceptor):
 
     def _answering(self, answer: Any) -> Any:
         async def serve(_: Any, context: Any) -> None:
-            async with self._refusing(context, _CHECK):
-                with self._place(context, _CHECK):
-                    patient = _Patient(context)
-                    await patient.write(await answer(await patient.request(), context))
+            async with self._admit(context, _CHECK) as patient:
+                await patient.write(await answer(await patient.request(), context))
 
         return serve
 
     def _watching(self, watch: Any) -> Any:
         async def serve(_: Any, context: Any) -> None:
-            async with self._refusing(context, _WATCH):
-                with self._place(context, _WATCH):
-                    patient = _Patient(context)
-                    await watch(await patient.request(), patient)
+            async with self._admit(context, _WATCH) as patient:
+                await watch(await patient.request(), patient)
 
         return serve
 
     def _conversing(self, converse: Any) -> Any:
         async def serve(requests: Any, context: Any) -> None:
-            async with self._refusing(context, _WATCH):
-                with self._place(context, _WATCH):
-                    patient = _Patient(context)
-                    async for response in converse(_sound(requests), context):
-                        await patient.write(response)
+            async with self._admit(context, _WATCH) as patient:
+                async for response in converse(_sound(requests), context):
+                    await patient.write(response)
 
         return serve
+
+    @asynccontextmanager
+    async def _admit(self, context: Any, kind: str) -> AsyncIterator["_Patient"]:
+        """Let a call in, and tell the client why it ends; nothing of it is logged."""
+        try:
+            with self._place(context, kind):
+                yield _Patient(context)
+        except (CodecError, DecodeError) as error:
+            unread = isinstance(error, _UnreadError)
+            with self._kept(context, kind) if unread else nullcontext():
+                await refuse(context, error, "")
 
     @contextmanager
     def _place(self, context: Any, kind: str) -> Iterator[None]:
@@ -106,16 +111,6 @@ class SideCalls(grpc.aio.ServerInterceptor):
             self._open[kind] -= 1
             self._peers[peer] -= 1
             self._peers += Counter()  # forgets peers that have none
-
-    @asynccontextmanager
-    async def _refusing(self, context: Any, kind: str) -> AsyncIterator[None]:
-        """Tell the client why its call ends; nothing of it is logged."""
-        try:
-            yield
-        except (CodecError, DecodeError) as error:
-            unread = isinstance(error, _UnreadError)
-            with self._kept(context, kind) if unread else nullcontext():
-                await refuse(context, error, "")
 
 
 class _UnreadError(IdleError):

@@ -15,10 +15,13 @@ def in_band(audio: Tensor, bandwidth_hz: Tensor, sample_rate: int) -> Tensor:
         bandwidth_hz: [B], up to where each recording holds sound.
         sample_rate: Hz of the audio.
     """
+    (narrow,) = torch.where(bandwidth_hz < sample_rate / 2)
+    if not len(narrow):
+        return audio
     samples = audio.shape[-1]
     bins = torch.fft.rfftfreq(samples, 1 / sample_rate, device=audio.device)
     with torch.autocast(audio.device.type, enabled=False):
-        spectrum = torch.fft.rfft(audio.float())
-        kept = torch.where(bins <= bandwidth_hz[:, None, None], spectrum, 0)
-        narrow = torch.fft.irfft(kept, n=samples)
-    return torch.where(bandwidth_hz[:, None, None] >= sample_rate / 2, audio, narrow)
+        spectrum = torch.fft.rfft(audio[narrow].float())
+        kept = torch.where(bins <= bandwidth_hz[narrow, None, None], spectrum, 0)
+        filtered = torch.fft.irfft(kept, n=samples)
+    return audio.index_put((narrow,), filtered.to(audio))

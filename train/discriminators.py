@@ -99,7 +99,7 @@ class MultiScaleSTFTDiscriminator(Discriminator):
         """Window lengths in samples and channels of each member; what they see.
 
         `band` is the share of the spectrum, from 0 Hz up, that is judged: all of it, or only where
-        the decoder draws phases, at so much lower a cost.
+        the decoder draws phases, which costs less.
         """
 
         windows: Annotated[tuple[int, ...], Field(min_length=1)] = (2048, 1024, 512)

@@ -41,8 +41,8 @@ class ReconstructionLoss(nn.Module):
       for the same reason.
     * ``pmsqe`` and ``stoi``: see `HearingLoss`; zero unless `hearing` asks for them.
 
-    What lies above a recording's own bandwidth is left out of all of them, so that a codec trained on mixed material
-    does not learn to cut the top.
+    What lies above a recording's own bandwidth is left out of all of them, so that a codec trained
+    on mixed material does not learn to cut the top.
     """
 
     def __init__(self, config: LossConfig, sample_rate: int, *, hearing: bool = False) -> None:

@@ -36,8 +36,9 @@ class Clip:
 def find_clips(data: Path) -> list[Clip]:
     """All clips of a folder (its ``manifest.csv`` if it has one) or of a manifest file.
 
-    A manifest is CSV, or JSON lines if it ends in ``.jsonl``. It has a column or key ``path`` (relative to the manifest) and may have ``split``,
-    ``source``, ``speaker``, ``bandwidth_hz`` and ``transcript``. Without splits, every twentieth clip in order of
+    A manifest is CSV, or JSON lines if it ends in ``.jsonl``. It has a column or key ``path``
+    (relative to the manifest) and may have ``split``, ``source``, ``speaker``, ``bandwidth_hz`` and
+    ``transcript``. Without splits, every twentieth clip in order of
     path is held out for validation.
 
     Raises:

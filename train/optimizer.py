@@ -69,7 +69,7 @@ def make_optimizer(name: OptimizerName, model: CodecModel, learned: nn.Module) -
         layer.weight
         for part in (model.encoder, model.decoder)
         for layer in part.modules()
-        if isinstance(layer, nn.Linear) and layer.weight.ndim == 2
+        if isinstance(layer, nn.Linear)
     ]
     if not linear:
         raise ConfigError(

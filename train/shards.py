@@ -31,7 +31,8 @@ def shard_clips(urls: str, folder: Path) -> list[Clip]:
     """The clips of all shards.
 
     A sample is a file of audio and, if there is one, a ``.json`` beside it with the columns of a
-    manifest. What is said is the column ``transcript`` or, without it, a ``.txt`` in UTF-8. A shard that cannot be read is named and left out.
+    manifest. What is said is the column ``transcript`` or, without it, a ``.txt`` in UTF-8. A shard
+    that cannot be read is named and left out.
 
     Args:
         urls: Paths or URLs with ``{000..099}``, as `webdataset` understands them.

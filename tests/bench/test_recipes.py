@@ -174,7 +174,7 @@ def test_rivals_differ_in_nothing_but_the_model(data):
 
 def test_training_is_timed_and_saved(data, tmp_path, monkeypatch):
     tiny = load_config(bench.recipes(("soundstream",))[0], [f"data={data}", *TINY])
-    monkeypatch.setattr(throughput, "rivals", lambda _: {"one": tiny})
+    monkeypatch.setattr(throughput, "rivals", lambda *_: {"one": tiny})
     app = Typer()
     app.command()(throughput.main)
     options = ["--steps", "2", "--batch-size", "1", "--seconds", "0.1"]

@@ -49,7 +49,14 @@ def test_the_default_at_16_khz_differs_in_its_rate_alone():
         for path in CONFIGS
         if path.stem.startswith("speech-")
     )
-    assert dataclasses.replace(ours, model=theirs.model) == theirs
+    parts = {"model": theirs.model, "discriminators": theirs.discriminators}
+    assert dataclasses.replace(ours, **parts) == theirs
+    judged = []
+    for config in (ours, theirs):
+        (judge,) = config.discriminators
+        top_hz = judge.options["band"] * config.model.sample_rate / 2
+        judged.append({**judge.options, "band": round(top_hz, -1)})
+    assert judged[0] == judged[1]
     rate = [config.model.frame_rate for config in (ours, theirs)]
     assert rate == [50, 50]
     phases_hz = [
