@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sotto.codec.errors import BundleError
+
 from .options import Bitrate, Books, MixDown, Model, Threads, extra, say
 
 if TYPE_CHECKING:
@@ -102,18 +104,36 @@ def info(
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
+    source: Annotated[str, typer.Argument(help="Training run; with --speech a model, again.")],
     target: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    speech: Annotated[
+        list[Path] | None, typer.Option(help="Clips to check a model on; may be repeated.")
+    ] = None,
     weights: Annotated[bool, typer.Option(help="Keep model.safetensors too.")] = True,
     beam: Annotated[int, typer.Option(min=1, help="Code paths that encoding keeps.")] = 1,
     best: Annotated[bool, typer.Option(help="The best checkpoint, not the last.")] = False,
 ) -> None:
-    """Make a serving bundle of a training run, checked against torch."""
+    """Make a serving bundle of a training run, or of a model's weights, checked against torch.
+
+    A model is a shipped one or a bundle folder with model.safetensors: its tokens stay the same.
+    """
     with extra("train"):
-        from sotto.train.bundle import export_run
+        from sotto.export.int8 import calibration_speech
+        from sotto.train.bundle import export_again, export_run
+    from sotto.export.runtime import find_bundle
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages not needed
-    parity = export_run(run, target, weights=weights, beam_size=beam, best=best)
+    if speech:
+        folder = find_bundle(source)
+        audio = calibration_speech(speech, folder)
+        parity = export_again(folder, target, audio, weights=weights, beam_size=beam)
+    elif not (Path(source) / "run.json").is_file():
+        raise BundleError(
+            f"'{source}' is not the folder of a training run; to export a model again, "
+            "give --speech CLIP"
+        )
+    else:
+        parity = export_run(Path(source), target, weights=weights, beam_size=beam, best=best)
     say(
         f"{target}: {parity.equal_codes:.3%} of codes equal to torch, audio within "
         f"{parity.audio_difference:.1e}, over {parity.frames} frames"

@@ -11,6 +11,7 @@ from torch import Tensor
 from sotto.codec.config import build
 from sotto.codec.errors import BundleError
 from sotto.codec.model import CodecModel
+from sotto.export.arrays import Audio
 from sotto.export.onnx import export_bundle
 from sotto.export.parity import Parity
 
@@ -18,7 +19,7 @@ from .cache import AudioCache
 from .checkpoint import BEST, LATEST, below, load_checkpoint
 from .config import RunConfig
 from .corpus import clips_of, sift
-from .weights import save_weights
+from .weights import load_weights, save_weights
 
 PARITY_SECONDS = 20
 
@@ -48,6 +49,35 @@ def export_run(
     card = folder / "MODEL_CARD.md"
     text = "" if card.exists() else model_card(description, step)
     parity = export_bundle(model, folder, speech=_speech(config), card=text, beam_size=beam_size)
+    if weights:
+        save_weights(model, folder)
+    return parity
+
+
+def export_again(
+    bundle: Path, folder: Path, speech: Audio, *, weights: bool = True, beam_size: int = 1
+) -> Parity:
+    """Export the weights of a bundle as another one, of the same tokens and with the same card.
+
+    Args:
+        bundle: Folder with ``model.safetensors``.
+        folder: Where the new bundle goes.
+        speech: float32 [1, 1, S] at the model's rate, for the check against torch.
+        weights: Also write ``model.safetensors``.
+        beam_size: Code paths that the exported encoder keeps in its search; 1 is greedy.
+
+    Raises:
+        ConfigError: The quantizer has nothing that a beam could search, or too few entries.
+        BundleError: No weights, the new folder is the old one, or the graphs differ from torch.
+    """
+    if folder.resolve() == bundle.resolve():
+        raise BundleError(f"'{folder}' is the bundle itself; export to another folder")
+    model = load_weights(bundle)
+    earlier = bundle / "MODEL_CARD.md"
+    card = earlier.read_text(encoding="utf-8") if earlier.is_file() else ""
+    parity = export_bundle(
+        model, folder, speech=torch.from_numpy(speech), card=card, beam_size=beam_size
+    )
     if weights:
         save_weights(model, folder)
     return parity

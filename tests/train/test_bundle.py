@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from sotto.codec.errors import BundleError, ConfigError
 from sotto.export import onnx
 from sotto.export.onnx import identity
 from sotto.export.runtime import Codec
-from sotto.train.bundle import export_run
+from sotto.train.bundle import export_again, export_run
 from sotto.train.config import RunConfig
 from sotto.train.loop import Trainer
 from sotto.train.weights import load_weights
@@ -36,6 +37,25 @@ def test_a_run_becomes_a_bundle_with_weights_and_a_card(
     card = (bundle / "MODEL_CARD.md").read_text()
     assert "step 6" in card
     assert "tones" in card
+
+
+def test_a_bundle_is_exported_again_with_a_beam_and_the_same_tokens(
+    exported: tuple[RunConfig, Path], tmp_path: Path
+) -> None:
+    _, bundle = exported
+    once = Codec(bundle)
+    speech = torch.randn(1, 1, 24 * once.info.frame_size, generator=torch.Generator()) / 10
+    export_again(bundle, tmp_path, speech.numpy(), beam_size=2)
+    again = Codec(tmp_path)
+    assert again.info.identity == once.info.identity
+    assert (tmp_path / "MODEL_CARD.md").read_text() == (bundle / "MODEL_CARD.md").read_text()
+    assert identity(load_weights(tmp_path)) == again.info.identity
+    assert (once.beam_size, again.beam_size) == (1, 2)
+    codes, _ = again.encode_step(speech.numpy(), again.encoder_state())
+    heard = [each.decode_step(codes, each.decoder_state())[0] for each in (once, again)]
+    assert np.array_equal(*heard)
+    with pytest.raises(BundleError, match="the bundle itself"):
+        export_again(bundle, bundle, speech.numpy())
 
 
 def test_exporting_again_keeps_a_card_that_was_edited(
