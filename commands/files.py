@@ -124,6 +124,8 @@ def export(
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of packages not needed
     if speech:
+        if best:
+            raise typer.BadParameter("--best is for a training run; a model has no checkpoints")
         folder = find_bundle(source)
         audio = calibration_speech(speech, folder)
         parity = export_again(folder, target, audio, weights=weights, beam_size=beam)

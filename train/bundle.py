@@ -46,18 +46,16 @@ def export_run(
     """
     model, description, step = load_run(run, best=best)
     config = build(RunConfig, description["config"], str(run / "run.json"))
-    card = folder / "MODEL_CARD.md"
-    text = "" if card.exists() else model_card(description, step)
-    parity = export_bundle(model, folder, speech=_speech(config), card=text, beam_size=beam_size)
-    if weights:
-        save_weights(model, folder)
-    return parity
+    card = model_card(description, step)
+    return _export(model, folder, _speech(config), card, weights=weights, beam_size=beam_size)
 
 
 def export_again(
     bundle: Path, folder: Path, speech: Audio, *, weights: bool = True, beam_size: int = 1
 ) -> Parity:
     """Export the weights of a bundle as another one, of the same tokens and with the same card.
+
+    An existing MODEL_CARD.md is kept.
 
     Args:
         bundle: Folder with ``model.safetensors``.
@@ -75,12 +73,8 @@ def export_again(
     model = load_weights(bundle)
     earlier = bundle / "MODEL_CARD.md"
     card = earlier.read_text(encoding="utf-8") if earlier.is_file() else ""
-    parity = export_bundle(
-        model, folder, speech=torch.from_numpy(speech), card=card, beam_size=beam_size
-    )
-    if weights:
-        save_weights(model, folder)
-    return parity
+    audio = torch.from_numpy(speech)
+    return _export(model, folder, audio, card, weights=weights, beam_size=beam_size)
 
 
 def load_run(run: Path, *, best: bool = False) -> tuple[CodecModel, dict[str, Any], int]:
@@ -141,6 +135,18 @@ def model_card(description: dict[str, Any], step: int) -> str:
         f"- Data: {description['train_clips']} clips of {', '.join(description['sources'])}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _export(
+    model: CodecModel, folder: Path, speech: Tensor, card: str, *, weights: bool, beam_size: int
+) -> Parity:
+    """Graphs, the card unless there is one, and the weights if asked for."""
+    if (folder / "MODEL_CARD.md").exists():
+        card = ""
+    parity = export_bundle(model, folder, speech=speech, card=card, beam_size=beam_size)
+    if weights:
+        save_weights(model, folder)
+    return parity
 
 
 def _speech(config: RunConfig) -> Tensor:

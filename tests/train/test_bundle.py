@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 
 from sotto.codec.errors import BundleError, ConfigError
+from sotto.commands import files
 from sotto.export import onnx
 from sotto.export.onnx import identity
 from sotto.export.runtime import Codec
@@ -56,6 +58,16 @@ def test_a_bundle_is_exported_again_with_a_beam_and_the_same_tokens(
     assert np.array_equal(*heard)
     with pytest.raises(BundleError, match="the bundle itself"):
         export_again(bundle, bundle, speech.numpy())
+
+
+def test_the_command_says_how_to_export_a_model_again(
+    exported: tuple[RunConfig, Path], tmp_path: Path
+) -> None:
+    _, bundle = exported
+    with pytest.raises(BundleError, match="give --speech CLIP"):
+        files.export(str(bundle), tmp_path)
+    with pytest.raises(typer.BadParameter, match="a model has no checkpoints"):
+        files.export(str(bundle), tmp_path, speech=[tmp_path / "clip.wav"], best=True)
 
 
 def test_exporting_again_keeps_a_card_that_was_edited(
