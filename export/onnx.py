@@ -19,6 +19,7 @@ from sotto.codec.info import BUNDLE_FORMAT, ModelInfo
 from sotto.codec.model import CodecModel
 from sotto.codec.quantizers.codebook import STATISTICS
 
+from .choice import join_searches
 from .compact import compact
 from .graphs import DecoderStep, EncoderStep, round_to_half
 from .parity import Parity, check_parity
@@ -42,8 +43,8 @@ def export_bundle(
         folder: Where to; made if needed, files are overwritten.
         speech: Audio float32 [1, 1, S] for the check.
         card: Text of MODEL_CARD.md; an existing card is kept if empty.
-        beam_size: Code paths that the encoder keeps in its search; 1 is greedy. The codes mean
-            the same, so the identity is the same too.
+        beam_size: Code paths that the encoder keeps when it is asked for a beam search; with 1 it
+            can only be asked for a greedy one. The codes mean the same, and so does the identity.
 
     Returns:
         How far onnxruntime was from torch.
@@ -56,12 +57,18 @@ def export_bundle(
     round_to_half(model)
     folder.mkdir(parents=True, exist_ok=True)
     info = describe(model)
-    frame = model.config.frame_size
-    encoder = EncoderStep(model, beam_size).eval()
-    _check_beam(encoder)
-    _write(encoder, torch.zeros(2, 1, 3 * frame), "audio", "codes", info, folder)
+    searched = EncoderStep(model, beam_size).eval()
+    _check_beam(searched)
+    audio = torch.zeros(2, 1, 3 * model.config.frame_size)
     codes = torch.zeros(2, model.config.num_codebooks, 3, dtype=torch.int64)
-    _write(DecoderStep(model).eval(), codes, "codes", "audio", info, folder)
+    encoder = _graph(EncoderStep(model).eval(), audio, info)
+    properties = {name: str(value) for name, value in asdict(info).items()}
+    if beam_size == 1:
+        _write(encoder, folder / "encoder.onnx", properties)
+    else:
+        both = join_searches(encoder, _graph(searched, audio, info))
+        _write(both, folder / "encoder.onnx", properties | {"beam_size": str(beam_size)})
+    _write(_graph(DecoderStep(model).eval(), codes, info), folder / "decoder.onnx", properties)
     config = {
         "format": BUNDLE_FORMAT,
         "info": asdict(info),
@@ -109,20 +116,15 @@ def _check_beam(encoder: EncoderStep) -> None:
     encoder.model.quantizer.search(torch.zeros(1, 1, c.latent_dim), depth, encoder.beam_size)
 
 
-def _write(
-    step: EncoderStep | DecoderStep,
-    example: Tensor,
-    input_name: str,
-    output_name: str,
-    info: ModelInfo,
-    folder: Path,
-) -> None:
-    """Export one step with dynamic batch and frames, then shrink it."""
+def _graph(step: EncoderStep | DecoderStep, example: Tensor, info: ModelInfo) -> onnx.ModelProto:
+    """One step with dynamic batch and frames, with fewer nodes than the exporter gives, and small."""
+    encodes = isinstance(step, EncoderStep)
+    input_name, output_name = ("audio", "codes") if encodes else ("codes", "audio")
     state = step.init_state(2)
     beam_size = step.beam_size if isinstance(step, EncoderStep) else 1
     depth = {"num_codebooks": torch.full((2,), info.num_codebooks)} if beam_size > 1 else {}
     frames = torch.export.Dim("frames", min=1, max=1 << 20)
-    length: Any = frames * info.frame_size if input_name == "audio" else frames
+    length: Any = frames * info.frame_size if encodes else frames
     batch = torch.export.Dim("batch", min=1, max=1 << 16)
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
         # What the exporter says of itself, and that all states share the name of the batch axis.
@@ -160,11 +162,12 @@ def _write(
         del node.metadata_props[:]
     del model.graph.metadata_props[:]
     del model.metadata_props[:]
-    properties = {name: str(value) for name, value in asdict(info).items()}
-    if beam_size > 1:
-        properties["beam_size"] = str(beam_size)
+    return model
+
+
+def _write(model: onnx.ModelProto, path: Path, properties: dict[str, str]) -> None:
+    """Save a graph with its `properties`."""
     onnx.helper.set_model_props(model, properties)
     onnx.checker.check_model(model)
-    name = "encoder.onnx" if input_name == "audio" else "decoder.onnx"
-    onnx.save(model, folder / name)
-    log.info("%s: %.1f MB", name, (folder / name).stat().st_size / 1e6)
+    onnx.save(model, path)
+    log.info("%s: %.1f MB", path.name, path.stat().st_size / 1e6)

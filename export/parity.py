@@ -37,7 +37,8 @@ class Parity:
 def check_parity(model: CodecModel, folder: Path, speech: Tensor) -> Parity:
     """Run torch and the bundle in `folder` over the same audio, piece by piece.
 
-    The audio is followed by a very quiet copy and by silence, where floors and guards matter.
+    The audio is followed by a very quiet copy and by silence, where floors and guards matter, and
+    all of it is encoded with each search that the encoder offers.
 
     Args:
         model: The model that was exported.
@@ -54,20 +55,21 @@ def check_parity(model: CodecModel, folder: Path, speech: Tensor) -> Parity:
         raise BundleError(f"the parity check needs 2 frames ({2 * F} samples) of audio or more")
     first, second = speech[:, :, : frames * F].tensor_split([frames // 2 * F], dim=2)
     pieces = (first, second, QUIET * first, torch.zeros_like(first[:, :, : 10 * F]))
-    encoder, decoder = EncoderStep(model, codec.beam_size), DecoderStep(model)
-    depth = None if codec.beam_size == 1 else torch.tensor([model.config.num_codebooks])
-    torch_state, onnx_state = encoder.init_state(1), codec.encoder_state()
     equal = compared = 0
-    decoder_state, onnx_decoder_state = decoder.init_state(1), codec.decoder_state()
     difference = 0.0
-    for piece in pieces:
-        codes, torch_state = encoder(piece, torch_state, depth)
-        found, onnx_state = codec.encode_step(piece.numpy(), onnx_state)
-        equal += int((codes.numpy() == found).sum())
-        compared += found.size
-        audio, decoder_state = decoder(codes, decoder_state)
-        heard, onnx_decoder_state = codec.decode_step(codes.numpy(), onnx_decoder_state)
-        difference = max(difference, float(np.abs(audio.numpy() - heard).max()))
+    for beam_size in codec.beam_sizes:
+        encoder, decoder = EncoderStep(model, beam_size), DecoderStep(model)
+        depth = None if beam_size == 1 else torch.tensor([model.config.num_codebooks])
+        torch_state, onnx_state = encoder.init_state(1), codec.encoder_state()
+        decoder_state, onnx_decoder_state = decoder.init_state(1), codec.decoder_state()
+        for piece in pieces:
+            codes, torch_state = encoder(piece, torch_state, depth)
+            found, onnx_state = codec.encode_step(piece.numpy(), onnx_state, beam_size=beam_size)
+            equal += int((codes.numpy() == found).sum())
+            compared += found.size
+            audio, decoder_state = decoder(codes, decoder_state)
+            heard, onnx_decoder_state = codec.decode_step(codes.numpy(), onnx_decoder_state)
+            difference = max(difference, float(np.abs(audio.numpy() - heard).max()))
     parity = Parity(equal / compared, difference, compared // model.config.num_codebooks)
     if parity.equal_codes < MIN_EQUAL_CODES or not difference <= MAX_AUDIO_DIFFERENCE:
         raise BundleError(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sotto.codec.errors import ShapeError
+from sotto.codec.errors import ConfigError, ShapeError
 from sotto.codec.finite import check_finite
 
 from .arrays import (
@@ -42,26 +42,42 @@ class Codec:
     streams and threads.
     """
 
-    def __init__(self, folder: Path, *, threads: int = 1, provider: str = "cpu") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        threads: int = 1,
+        provider: str = "cpu",
+        beam_size: int | None = None,
+    ) -> None:
         """Load the bundle in `folder`.
 
         Args:
             folder: Holds config.json, encoder.onnx and decoder.onnx.
             threads: Threads within one step.
             provider: ``cpu`` or ``cuda``.
+            beam_size: Code paths that the encoder's search keeps where a step does not say: one of
+                `beam_sizes`, the largest by default. More are better codes and slower; 1 is greedy.
 
         Raises:
             BundleError: The bundle is incomplete, or its files are of different models.
             BackendError: onnxruntime or the provider is missing.
+            ConfigError: The encoder has no such beam.
         """
         self.folder = folder
         self.info = read_info(folder)
         self._encoder = StepSession(folder / "encoder.onnx", self.info, threads, provider)
         self._decoder = StepSession(folder / "decoder.onnx", self.info, threads, provider)
+        self.beam_size = max(self.beam_sizes) if beam_size is None else self.choose_beam(beam_size)
 
     @classmethod
     def load(
-        cls, model: str | Path = DEFAULT_MODEL, *, threads: int = 1, provider: str = "cpu"
+        cls,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        threads: int = 1,
+        provider: str = "cpu",
+        beam_size: int | None = None,
     ) -> "Codec":
         """Load a bundle by the name of one that ships with the package, or by its folder.
 
@@ -69,8 +85,9 @@ class Codec:
             ModelNotFoundError: No such model.
             BundleError: The bundle is incomplete, or its files are of different models.
             BackendError: onnxruntime or the provider is missing.
+            ConfigError: The encoder has no such beam.
         """
-        return cls(find_bundle(model), threads=threads, provider=provider)
+        return cls(find_bundle(model), threads=threads, provider=provider, beam_size=beam_size)
 
     def encoder_state(self, batch_size: int = 1) -> State:
         """State of `batch_size` encoder streams before their first sample."""
@@ -81,9 +98,23 @@ class Codec:
         return self._decoder.zero_state(batch_size)
 
     @property
-    def beam_size(self) -> int:
-        """Code paths that the encoder's search keeps; 1 is greedy."""
-        return self._encoder.beam_size
+    def beam_sizes(self) -> tuple[int, ...]:
+        """Code paths that the encoder's search can keep, fewest first; 1 is greedy."""
+        return self._encoder.beam_sizes
+
+    def choose_beam(self, beam_size: int) -> int:
+        """Check a beam size and give it back.
+
+        Raises:
+            ConfigError: The encoder has no such beam.
+        """
+        if beam_size not in self.beam_sizes:
+            known = " or ".join(map(str, self.beam_sizes))
+            raise ConfigError(
+                f"beam_size={beam_size}, but the encoder of {self.info.name} searches with {known}; "
+                "a beam is chosen when a model is exported"
+            )
+        return beam_size
 
     @property
     def encoder_fingerprint(self) -> str:
@@ -96,7 +127,11 @@ class Codec:
         return self._decoder.fingerprint
 
     def encode_step(
-        self, audio: Audio, state: State, num_codebooks: int | Sequence[int] | None = None
+        self,
+        audio: Audio,
+        state: State,
+        num_codebooks: int | Sequence[int] | None = None,
+        beam_size: int | None = None,
     ) -> tuple[Codes, State]:
         """Encode the next frames of some streams.
 
@@ -105,6 +140,8 @@ class Codec:
             state: From `encoder_state`, or the previous step.
             num_codebooks: Books that will be kept, of all streams or of each; all books by
                 default. With beam search the best codes depend on it.
+            beam_size: One of `beam_sizes`; the codec's own by default. It may change from step to
+                step.
 
         Returns:
             codes: int64 [B, K, n]; with beam search -1 in the books that will not be kept.
@@ -115,6 +152,7 @@ class Codec:
                 is not of these streams.
             AudioError: Not floating point.
             CodesError: The model has no such number of books, or not one number per stream.
+            ConfigError: The encoder has no such beam.
         """
         F = self.info.frame_size
         if audio.ndim != 3 or audio.shape[1] != 1 or not audio.shape[2] or audio.shape[2] % F:
@@ -123,7 +161,8 @@ class Codec:
                 f"frame_size={F}; a StreamEncoder buffers any other length"
             )
         depth = books_per_stream(num_codebooks, len(audio), self.info)
-        return self._encoder.run(as_float32(audio), state, depth)
+        paths = self.beam_size if beam_size is None else self.choose_beam(beam_size)
+        return self._encoder.run(as_float32(audio), state, depth, paths)
 
     def decode_step(self, codes: Codes, state: State) -> tuple[Audio, State]:
         """Decode the next frames of some streams.
@@ -206,6 +245,12 @@ class Codec:
         return np.concatenate(heard, axis=2)[:, :, start : start + wanted]
 
 
-def load(model: str | Path = DEFAULT_MODEL, *, threads: int = 1, provider: str = "cpu") -> Codec:
+def load(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    threads: int = 1,
+    provider: str = "cpu",
+    beam_size: int | None = None,
+) -> Codec:
     """Load a codec by name or bundle folder; see `Codec.load`."""
-    return Codec.load(model, threads=threads, provider=provider)
+    return Codec.load(model, threads=threads, provider=provider, beam_size=beam_size)

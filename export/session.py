@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
-DEPTH = "num_codebooks"  # input of an encoder with beam search: int64 [B]
+BEAM = "beam"  # input of an encoder that can search with a beam: whether it shall
+DEPTH = "num_codebooks"  # another: int64 [B]
 
 
 class StepSession:
     """One ONNX step: first input and output are the signal, the others are state.
 
-    An encoder with beam search also takes how many books will be kept.
+    An encoder with beam search also takes how many books will be kept, and whether to search.
 
     Attributes:
-        beam_size: Code paths that an encoder keeps in its search.
+        beam_sizes: Code paths that an encoder's search can keep; 1 is greedy.
         fingerprint: sha256 of the file, 64 hex digits; steps with the same one do the same.
     """
 
@@ -35,7 +36,6 @@ class StepSession:
         self._session = _open(path, threads, provider)
         self.fingerprint = sha256(path.read_bytes()).hexdigest()
         properties = self._session.get_modelmeta().custom_metadata_map
-        self.beam_size = int(properties.get("beam_size", "1"))
         stored = properties.get("identity")
         if stored != info.identity:
             raise BundleError(
@@ -43,8 +43,11 @@ class StepSession:
                 "export the bundle again"
             )
         signal, *others = self._session.get_inputs()
-        states = [given for given in others if given.name != DEPTH]
-        self._takes_depth = len(states) < len(others)
+        states = [given for given in others if given.name not in (BEAM, DEPTH)]
+        names = {given.name for given in others}
+        self._takes_depth, self._takes_beam = DEPTH in names, BEAM in names
+        widest = int(properties.get("beam_size", "1"))
+        self.beam_sizes = (1, widest) if self._takes_beam else (widest,)
         self._signal = signal.name
         self._shapes = {s.name.removeprefix("state."): tuple(s.shape[1:]) for s in states}
         self._feeds = {name: f"state.{name}" for name in self._shapes}
@@ -55,7 +58,11 @@ class StepSession:
         return {n: np.zeros((batch_size, *shape), np.float32) for n, shape in self._shapes.items()}
 
     def run(
-        self, signal: Any, state: State, depth: npt.NDArray[np.int64] | None = None
+        self,
+        signal: Any,
+        state: State,
+        depth: npt.NDArray[np.int64] | None = None,
+        beam_size: int = 1,
     ) -> tuple[Any, State]:
         """One step.
 
@@ -63,6 +70,7 @@ class StepSession:
             signal: Batch first.
             state: Of so many streams.
             depth: int64 [B], books that will be kept; only an encoder with beam search asks.
+            beam_size: One of `beam_sizes`.
 
         Raises:
             ShapeError: The state is of another model or another number of streams.
@@ -78,6 +86,8 @@ class StepSession:
         feeds[self._signal] = signal
         if self._takes_depth:
             feeds[DEPTH] = depth
+        if self._takes_beam:
+            feeds[BEAM] = np.array(beam_size > 1)
         result, *new_state = self._session.run(self._outputs, feeds)
         return result, dict(zip(self._shapes, new_state, strict=True))
 

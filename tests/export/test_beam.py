@@ -1,6 +1,7 @@
-"""Beam search in the exported encoder: the codes of torch, for the depth that is asked at run time."""
+"""Beam search in the exported encoder: the codes of torch, for what is asked at run time."""
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -25,13 +26,53 @@ def noise(samples, batch=1, seed=0):
     return (0.1 * random.standard_normal((batch, 1, samples))).astype(np.float32)
 
 
-def test_the_graph_says_its_beam_and_takes_the_books_as_an_input(beam_bundle, codec, tiny_codec):
+def test_the_graph_says_its_beam_and_takes_it_and_the_books_as_inputs(
+    beam_bundle, codec, tiny_codec
+):
     session = onnxruntime.InferenceSession(beam_bundle / "encoder.onnx")
     assert session.get_modelmeta().custom_metadata_map["beam_size"] == str(WIDTH)
-    (books,) = [given for given in session.get_inputs() if given.name == "num_codebooks"]
-    assert books.type == "tensor(int64)"
-    assert len(books.shape) == 1
+    inputs = {given.name: given for given in session.get_inputs()}
+    assert (inputs["num_codebooks"].type, inputs["beam"].type) == ("tensor(int64)", "tensor(bool)")
+    assert (len(inputs["num_codebooks"].shape), inputs["beam"].shape) == (1, [])
+    assert (codec.beam_sizes, tiny_codec.beam_sizes) == ((1, WIDTH), (1,))
     assert (codec.beam_size, tiny_codec.beam_size) == (WIDTH, 1)
+
+
+def test_both_searches_share_the_encoder_and_its_weights(beam_bundle, tiny_bundle):
+    joined, greedy = (onnx.load(b / "encoder.onnx").graph for b in (beam_bundle, tiny_bundle))
+    assert {t.name for t in greedy.initializer} <= {t.name for t in joined.initializer}
+    assert sum(len(t.raw_data) for t in joined.initializer) < 1.05 * sum(
+        len(t.raw_data) for t in greedy.initializer
+    )
+    assert joined.node[-1].op_type == "If"
+    assert len(joined.node) > 0.5 * len(greedy.node)
+
+
+def test_greedy_search_in_the_same_graph_gives_the_codes_of_the_greedy_graph(
+    beam_bundle, tiny_codec
+):
+    audio = noise(480 * 40, batch=2)
+    greedy = Codec(beam_bundle, beam_size=1)
+    assert greedy.beam_size == 1
+    assert np.array_equal(greedy.encode(audio), tiny_codec.encode(audio))
+
+
+def test_the_search_may_change_from_step_to_step(codec, tiny_codec):
+    audio, frames = noise(480 * 40), 480 * 20
+    first, state = codec.encode_step(audio[:, :, :frames], codec.encoder_state(), beam_size=1)
+    second, _ = codec.encode_step(audio[:, :, frames:], state)
+    assert np.array_equal(first, tiny_codec.encode(audio)[:, :, :20])
+    assert np.array_equal(second, codec.encode(audio)[:, :, 20:40])
+
+
+@pytest.mark.parametrize("beam_size", [0, 2, 4])
+def test_a_beam_that_was_not_exported_is_refused(beam_bundle, codec, tiny_codec, beam_size):
+    with pytest.raises(ConfigError, match=f"beam_size={beam_size}, but .* searches with 1 or 3"):
+        Codec(beam_bundle, beam_size=beam_size)
+    with pytest.raises(ConfigError, match="searches with 1 or 3"):
+        codec.encode_step(noise(480), codec.encoder_state(), beam_size=beam_size)
+    with pytest.raises(ConfigError, match="searches with 1;"):
+        tiny_codec.choose_beam(beam_size)
 
 
 def test_the_codes_mean_the_same_as_those_of_greedy_search(codec, tiny_codec):
