@@ -8,7 +8,19 @@ import typer
 
 from sotto.codec.errors import ConfigError
 
-from .options import Address, Bitrate, Books, MixDown, Tls, TlsCa, TlsCert, TlsKey, TokenFile, say
+from .options import (
+    Address,
+    Beam,
+    Bitrate,
+    Books,
+    MixDown,
+    Tls,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    TokenFile,
+    say,
+)
 
 if TYPE_CHECKING:
     from grpc import ChannelCredentials
@@ -23,6 +35,7 @@ def client_encode(
     bitrate: Bitrate = None,
     num_codebooks: Books = None,
     mix_down: MixDown = False,
+    beam: Beam = None,
     model: Annotated[str, typer.Option(help="Model of the server.")] = "",
     tls: Tls = False,
     tls_ca: TlsCa = None,
@@ -39,6 +52,8 @@ def client_encode(
         options["bitrate"] = bitrate
     if num_codebooks is not None:
         options["num_codebooks"] = num_codebooks
+    if beam is not None:
+        options["beam_size"] = beam
     with _client(address, _credentials(tls, tls_ca, tls_cert, tls_key), token_file) as client:
         totals = encode_remote(client, source, target, **options)
     say(f"{target}: {totals.audio_seconds:.2f} s, {totals.num_frames} frames")

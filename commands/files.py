@@ -10,7 +10,7 @@ import typer
 
 from sotto.codec.errors import BundleError
 
-from .options import Bitrate, Books, MixDown, Model, Threads, extra, say
+from .options import Beam, Bitrate, Books, MixDown, Model, Threads, extra, say
 
 if TYPE_CHECKING:
     pass
@@ -22,15 +22,16 @@ def encode(
     bitrate: Bitrate = None,
     num_codebooks: Books = None,
     mix_down: MixDown = False,
+    beam: Beam = None,
     model: Model = "speech-24khz",
     threads: Threads = 1,
 ) -> None:
-    """Turn an audio file into codes."""
+    """Turn an audio file into codes, with the widest beam that the model has."""
     from sotto.export.files import encode_file
     from sotto.export.runtime import load
 
     report = encode_file(
-        load(model, threads=threads),
+        load(model, threads=threads, beam_size=beam),
         source,
         target,
         num_codebooks=num_codebooks,
@@ -110,7 +111,7 @@ def export(
         list[Path] | None, typer.Option(help="Clips to check a model on; may be repeated.")
     ] = None,
     weights: Annotated[bool, typer.Option(help="Keep model.safetensors too.")] = True,
-    beam: Annotated[int, typer.Option(min=1, help="Code paths that encoding keeps.")] = 1,
+    beam: Annotated[int, typer.Option(min=1, help="Code paths of the better search.")] = 1,
     best: Annotated[bool, typer.Option(help="The best checkpoint, not the last.")] = False,
 ) -> None:
     """Make a serving bundle of a training run, or of a model's weights, checked against torch.

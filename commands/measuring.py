@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sotto.codec.errors import ConfigError
 
-from .options import Model, Threads, bitrates_of, extra, say
+from .options import Beam, Model, Threads, bitrates_of, extra, say
 
 
 def evaluate(
@@ -27,6 +27,7 @@ def evaluate(
     peers: Annotated[str, typer.Option(help="Codecs to measure beside: opus.")] = "",
     peer_bitrates: Annotated[str, typer.Option(help="bit/s of the peers.")] = "6000,8000,12000",
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes for the metrics.")] = None,
+    beam: Beam = None,
     model: Model = "speech-24khz",
     threads: Threads = 1,
 ) -> None:
@@ -46,7 +47,7 @@ def evaluate(
     )
     beside = [make_peer(name.strip(), peer_rates) for name in peers.split(",") if name.strip()]
     slow = [name for name, wanted in (("visqol", visqol), ("dnsmos", dnsmos)) if wanted]
-    codec = load(model, threads=threads)
+    codec = load(model, threads=threads, beam_size=beam)
     report = measure(codec, folder, rates, slow=slow, jobs=jobs)
     print_report(report)
     reports = [report]

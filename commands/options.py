@@ -11,6 +11,9 @@ from sotto.codec.errors import BackendError, ConfigError
 
 Model = Annotated[str, typer.Option(help="A shipped model, or a bundle folder.")]
 Bitrate = Annotated[float | None, typer.Option(help="Bits per second of one channel.")]
+Beam = Annotated[
+    int | None, typer.Option("--beam", min=1, help="Code paths that the search keeps; 1 is greedy.")
+]
 Books = Annotated[int | None, typer.Option(help="Codebooks, instead of a bitrate.")]
 MixDown = Annotated[bool, typer.Option(help="Average all channels into one.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads of one step of the model.")]

@@ -62,7 +62,7 @@ def _resolved(
 ) -> pb.ResolvedConfig:
     info = plan.codec.info
     return pb.ResolvedConfig(
-        model=model_message(info),
+        model=model_message(info, plan.codec.beam_sizes),
         audio_channel_count=channels,
         num_codebooks=num_codebooks,
         bitrate=info.bitrate(num_codebooks),
@@ -72,4 +72,5 @@ def _resolved(
         request_id=call.request_id,
         num_samples=session.num_samples if session is not None else 0,
         num_frames=session.num_frames if session is not None else 0,
+        beam_size=plan.beam_size if isinstance(plan, EncodePlan) else 0,
     )

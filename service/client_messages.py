@@ -46,6 +46,7 @@ def encode_config(
     identity: str = "",
     num_codebooks: int | None = None,
     bitrate: float | None = None,
+    beam_size: int = 0,
     mix_down: bool = False,
     encoding: Encoding = RawFormat.FLOAT32,
 ) -> pb.EncodeConfig:
@@ -61,6 +62,7 @@ def encode_config(
         mix_down=mix_down,
         num_codebooks=num_codebooks,
         bitrate=bitrate,
+        beam_size=beam_size,
         token_format=pb.PACKED,
     )
 
@@ -153,6 +155,7 @@ def stream_info(config: pb.ResolvedConfig) -> StreamInfo:
         bitrate=config.bitrate,
         sample_rate=config.sample_rate_hertz,
         request_id=config.request_id,
+        beam_size=config.beam_size,
     )
 
 

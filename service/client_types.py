@@ -25,6 +25,8 @@ class EncodeOptions(TypedDict, total=False):
         identity: Identity that the model must have.
         num_codebooks: Books per frame; all otherwise.
         bitrate: bit/s of one channel, instead of `num_codebooks`.
+        beam_size: Code paths that the search keeps, one of those that the server's model offers;
+            the fewest otherwise. More are better codes and more work for the server.
         mix_down: Average the channels into one.
         encoding: How audio travels: FLOAT32 (default, exact), LINEAR16, MULAW or ALAW.
     """
@@ -33,6 +35,7 @@ class EncodeOptions(TypedDict, total=False):
     identity: str
     num_codebooks: int
     bitrate: float
+    beam_size: int
     mix_down: bool
     encoding: Encoding
 
@@ -80,6 +83,7 @@ class StreamInfo:
         bitrate: bit/s of one channel with that many books.
         sample_rate: Hz of the audio: what is sent when encoding, otherwise what comes back.
         request_id: Name of the call in the server's log.
+        beam_size: Code paths that the search keeps; 0 when decoding.
     """
 
     model: ModelInfo
@@ -88,6 +92,7 @@ class StreamInfo:
     bitrate: float
     sample_rate: int
     request_id: str
+    beam_size: int
 
 
 @dataclass(frozen=True)

@@ -30,16 +30,19 @@ class Engine:
         self.scheduler = Scheduler(
             settings.workers, settings.max_batch, settings.max_wait_ms / 1000, observer
         )
-        self._encoders: dict[str, Graph] = {}
+        self._encoders: dict[tuple[str, int], Graph] = {}
         self._decoders: dict[str, Graph] = {}
         for codec in codecs:
             name, add = codec.info.name, self.scheduler.add_graph
-            self._encoders[name] = add(f"{name}/encoder", codec.encode_step, codec.encoder_state())
+            for beam_size in codec.beam_sizes:
+                label = f"{name}/encoder" if beam_size == 1 else f"{name}/encoder, beam {beam_size}"
+                graph = add(label, _encoder(codec, beam_size), codec.encoder_state())
+                self._encoders[name, beam_size] = graph
             self._decoders[name] = add(f"{name}/decoder", _decoder(codec), codec.decoder_state())
 
-    def encoder(self, codec: Codec, channels: int, *, bulk: bool = False) -> Lane:
-        """A lane of `channels` mono streams through the encoder of `codec`."""
-        return Lane(self.scheduler, self._encoders[codec.info.name], channels, bulk)
+    def encoder(self, codec: Codec, channels: int, beam_size: int, *, bulk: bool = False) -> Lane:
+        """A lane of `channels` mono streams through the encoder of `codec` and one of its searches."""
+        return Lane(self.scheduler, self._encoders[codec.info.name, beam_size], channels, bulk)
 
     def decoder(self, codec: Codec, channels: int, *, bulk: bool = False) -> Lane:
         """A lane of `channels` mono streams through the decoder of `codec`."""
@@ -48,6 +51,11 @@ class Engine:
     def close(self) -> None:
         """Take no more work."""
         self.scheduler.close()
+
+
+def _encoder(codec: Codec, beam_size: int) -> Step:
+    """The encoder's step with one search."""
+    return lambda audio, state, books: codec.encode_step(audio, state, books, beam_size)
 
 
 def _decoder(codec: Codec) -> Step:

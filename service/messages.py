@@ -16,8 +16,8 @@ from .rows import joined, stacked
 Codes = npt.NDArray[np.int64]
 
 
-def model_message(info: ModelInfo) -> pb.Model:
-    """What a client may know about a model."""
+def model_message(info: ModelInfo, beam_sizes: Sequence[int]) -> pb.Model:
+    """What a client may know about a model and the searches of its encoder."""
     return pb.Model(
         name=info.name,
         version=info.version,
@@ -31,6 +31,7 @@ def model_message(info: ModelInfo) -> pb.Model:
         delay_samples=info.delay_samples,
         latency_ms=info.latency_ms,
         bitrates=[info.bitrate(k) for k in range(1, info.num_codebooks + 1)],
+        beam_sizes=beam_sizes,
     )
 
 

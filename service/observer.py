@@ -13,7 +13,7 @@ class StepObserver(Protocol):
         """One step has run.
 
         Args:
-            graph: What ran, as MODEL/encoder or MODEL/decoder.
+            graph: What ran, as MODEL/encoder or MODEL/decoder; with its beam, if it has one.
             batch: Mono streams in it.
             frames: Frames of each stream.
             seconds: How long it took, states gathered and scattered included.

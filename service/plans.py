@@ -34,6 +34,7 @@ class EncodePlan:
         mix_down: Whether its channels are averaged into one.
         num_codebooks: Books per frame.
         packed: Whether codes go out as bits rather than integers.
+        beam_size: Code paths that the search keeps.
     """
 
     codec: Codec
@@ -41,6 +42,7 @@ class EncodePlan:
     mix_down: bool
     num_codebooks: int
     packed: bool
+    beam_size: int
 
     @property
     def channels(self) -> int:
@@ -82,7 +84,7 @@ class Planner:
 
         Raises:
             CodecError: An unknown model or encoding, another identity, a rate, a number of
-                channels or books, or a bitrate that cannot be.
+                channels or books, a bitrate or a beam that cannot be.
         """
         codec = self._models.get(config.model, config.identity)
         if found is None:
@@ -96,10 +98,9 @@ class Planner:
             config.num_codebooks if rate_field == "num_codebooks" else None,
             config.bitrate if rate_field == "bitrate" else None,
         )
-        audio = self._checked(found)
-        return EncodePlan(
-            codec, audio, config.mix_down, num_codebooks, _packed(config.token_format)
-        )
+        audio, packed = self._checked(found), _packed(config.token_format)
+        beam_size = codec.choose_beam(config.beam_size or min(codec.beam_sizes))
+        return EncodePlan(codec, audio, config.mix_down, num_codebooks, packed, beam_size)
 
     def decode(self, config: pb.DecodeConfig) -> DecodePlan:
         """Plan a decoding call.

@@ -28,7 +28,7 @@ class Graph:
     """One step function with the states of its streams and the jobs that wait for it.
 
     Attributes:
-        name: MODEL/encoder or MODEL/decoder.
+        name: MODEL/encoder or MODEL/decoder; with its beam, if it has one.
         step: Signal [B, ...], state and books of each stream to output [B, ...] and new state.
         states: Of all streams.
         queue: Jobs that wait.

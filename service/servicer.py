@@ -43,12 +43,15 @@ class SpeechCodecServicer(codec_pb2_grpc.SpeechCodecServicer):
     async def ListModels(self, request: Any, context: Any) -> pb.ListModelsResponse | None:
         """Describe all models."""
         async with self._calls.open(context, request):
-            return pb.ListModelsResponse(models=[model_message(c.info) for c in self._models])
+            return pb.ListModelsResponse(
+                models=[model_message(c.info, c.beam_sizes) for c in self._models]
+            )
 
     async def GetModel(self, request: Any, context: Any) -> pb.Model | None:
         """Describe one model."""
         async with self._calls.open(context, request):
-            return model_message(self._models.get(request.model).info)
+            codec = self._models.get(request.model)
+            return model_message(codec.info, codec.beam_sizes)
 
     async def Encode(self, request: Any, context: Any) -> pb.EncodeResponse | None:
         """Encode a recording."""

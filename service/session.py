@@ -82,7 +82,9 @@ class EncodeSession(_Session):
         self, engine: Engine, plan: EncodePlan, max_audio_s: float, *, bulk: bool = False
     ) -> None:
         """Start a stream that may hold `max_audio_s` seconds; `bulk` lets live streams go first."""
-        super().__init__(engine, engine.encoder(plan.codec, plan.channels, bulk=bulk))
+        super().__init__(
+            engine, engine.encoder(plan.codec, plan.channels, plan.beam_size, bulk=bulk)
+        )
         self._plan, self._info, self._max_audio_s = plan, plan.codec.info, max_audio_s
         rate, channels = plan.audio.sample_rate, range(plan.channels)
         self.resamplers = [

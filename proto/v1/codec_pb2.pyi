@@ -52,7 +52,7 @@ class GetModelRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "identity", "sample_rate_hertz", "frame_size", "frame_rate", "num_codebooks", "codebook_size", "bits_per_code", "delay_samples", "latency_ms", "bitrates")
+    __slots__ = ("name", "version", "identity", "sample_rate_hertz", "frame_size", "frame_rate", "num_codebooks", "codebook_size", "bits_per_code", "delay_samples", "latency_ms", "bitrates", "beam_sizes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +65,7 @@ class Model(_message.Message):
     DELAY_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
     BITRATES_FIELD_NUMBER: _ClassVar[int]
+    BEAM_SIZES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     identity: str
@@ -77,10 +78,11 @@ class Model(_message.Message):
     delay_samples: int
     latency_ms: float
     bitrates: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., identity: _Optional[str] = ..., sample_rate_hertz: _Optional[int] = ..., frame_size: _Optional[int] = ..., frame_rate: _Optional[float] = ..., num_codebooks: _Optional[int] = ..., codebook_size: _Optional[int] = ..., bits_per_code: _Optional[int] = ..., delay_samples: _Optional[int] = ..., latency_ms: _Optional[float] = ..., bitrates: _Optional[_Iterable[float]] = ...) -> None: ...
+    beam_sizes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., identity: _Optional[str] = ..., sample_rate_hertz: _Optional[int] = ..., frame_size: _Optional[int] = ..., frame_rate: _Optional[float] = ..., num_codebooks: _Optional[int] = ..., codebook_size: _Optional[int] = ..., bits_per_code: _Optional[int] = ..., delay_samples: _Optional[int] = ..., latency_ms: _Optional[float] = ..., bitrates: _Optional[_Iterable[float]] = ..., beam_sizes: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class EncodeConfig(_message.Message):
-    __slots__ = ("model", "identity", "encoding", "sample_rate_hertz", "audio_channel_count", "mix_down", "bitrate", "num_codebooks", "token_format", "resume_token")
+    __slots__ = ("model", "identity", "encoding", "sample_rate_hertz", "audio_channel_count", "mix_down", "bitrate", "num_codebooks", "token_format", "resume_token", "beam_size")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +93,7 @@ class EncodeConfig(_message.Message):
     NUM_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FORMAT_FIELD_NUMBER: _ClassVar[int]
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    BEAM_SIZE_FIELD_NUMBER: _ClassVar[int]
     model: str
     identity: str
     encoding: AudioEncoding
@@ -101,7 +104,8 @@ class EncodeConfig(_message.Message):
     num_codebooks: int
     token_format: TokenFormat
     resume_token: bytes
-    def __init__(self, model: _Optional[str] = ..., identity: _Optional[str] = ..., encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., mix_down: _Optional[bool] = ..., bitrate: _Optional[float] = ..., num_codebooks: _Optional[int] = ..., token_format: _Optional[_Union[TokenFormat, str]] = ..., resume_token: _Optional[bytes] = ...) -> None: ...
+    beam_size: int
+    def __init__(self, model: _Optional[str] = ..., identity: _Optional[str] = ..., encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., audio_channel_count: _Optional[int] = ..., mix_down: _Optional[bool] = ..., bitrate: _Optional[float] = ..., num_codebooks: _Optional[int] = ..., token_format: _Optional[_Union[TokenFormat, str]] = ..., resume_token: _Optional[bytes] = ..., beam_size: _Optional[int] = ...) -> None: ...
 
 class DecodeConfig(_message.Message):
     __slots__ = ("model", "identity", "encoding", "sample_rate_hertz", "audio_channel_count", "num_codebooks", "token_format", "num_samples", "resume_token")
@@ -140,7 +144,7 @@ class TranscodeConfig(_message.Message):
     def __init__(self, encode: _Optional[_Union[EncodeConfig, _Mapping]] = ..., output_encoding: _Optional[_Union[AudioEncoding, str]] = ..., output_sample_rate_hertz: _Optional[int] = ..., return_codes: _Optional[bool] = ..., resume_token: _Optional[bytes] = ...) -> None: ...
 
 class ResolvedConfig(_message.Message):
-    __slots__ = ("model", "audio_channel_count", "num_codebooks", "bitrate", "token_format", "encoding", "sample_rate_hertz", "request_id", "num_samples", "num_frames")
+    __slots__ = ("model", "audio_channel_count", "num_codebooks", "bitrate", "token_format", "encoding", "sample_rate_hertz", "request_id", "num_samples", "num_frames", "beam_size")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     AUDIO_CHANNEL_COUNT_FIELD_NUMBER: _ClassVar[int]
     NUM_CODEBOOKS_FIELD_NUMBER: _ClassVar[int]
@@ -151,6 +155,7 @@ class ResolvedConfig(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     NUM_FRAMES_FIELD_NUMBER: _ClassVar[int]
+    BEAM_SIZE_FIELD_NUMBER: _ClassVar[int]
     model: Model
     audio_channel_count: int
     num_codebooks: int
@@ -161,7 +166,8 @@ class ResolvedConfig(_message.Message):
     request_id: str
     num_samples: int
     num_frames: int
-    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., audio_channel_count: _Optional[int] = ..., num_codebooks: _Optional[int] = ..., bitrate: _Optional[float] = ..., token_format: _Optional[_Union[TokenFormat, str]] = ..., encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., request_id: _Optional[str] = ..., num_samples: _Optional[int] = ..., num_frames: _Optional[int] = ...) -> None: ...
+    beam_size: int
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., audio_channel_count: _Optional[int] = ..., num_codebooks: _Optional[int] = ..., bitrate: _Optional[float] = ..., token_format: _Optional[_Union[TokenFormat, str]] = ..., encoding: _Optional[_Union[AudioEncoding, str]] = ..., sample_rate_hertz: _Optional[int] = ..., request_id: _Optional[str] = ..., num_samples: _Optional[int] = ..., num_frames: _Optional[int] = ..., beam_size: _Optional[int] = ...) -> None: ...
 
 class RateChange(_message.Message):
     __slots__ = ("bitrate", "num_codebooks")

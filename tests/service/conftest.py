@@ -21,10 +21,10 @@ Serving = Callable[..., AbstractContextManager[Server]]
 
 @pytest.fixture(scope="session")
 def serving(tiny_codec: Codec) -> Serving:
-    """Serve the tiny codec with some settings: `with serving(max_sessions=1) as server:`."""
+    """Serve a codec, the tiny one by default: `with serving(max_sessions=1) as server:`."""
 
     @contextmanager
-    def serve(**settings: Any) -> Iterator[Server]:
+    def serve(codec: Codec = tiny_codec, **settings: Any) -> Iterator[Server]:
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
@@ -34,7 +34,7 @@ def serving(tiny_codec: Codec) -> Serving:
 
         try:
             defaults = {"address": "127.0.0.1:0", "workers": 2, "drain_grace_s": 0}
-            server = Server(Settings(**(defaults | settings)), Models([tiny_codec]))
+            server = Server(Settings(**(defaults | settings)), Models([codec]))
             run(server.start())
             try:
                 yield server

@@ -43,10 +43,11 @@ def make_engine(codec, observer=None, **settings):
     return Engine([codec], chosen, Worker(1), observer)
 
 
-def plans(codec, channels=1, books=None):
+def plans(codec, channels=1, books=None, beam_size=None):
     audio = AudioFormat(RawFormat.FLOAT32, codec.info.sample_rate, channels)
     K = books or codec.info.num_codebooks
-    return EncodePlan(codec, audio, False, K, True), DecodePlan(codec, audio, K, True, None)
+    encode = EncodePlan(codec, audio, False, K, True, beam_size or codec.beam_size)
+    return encode, DecodePlan(codec, audio, K, True, None)
 
 
 def cut(rng, total):
@@ -145,14 +146,16 @@ async def test_more_streams_than_the_first_slots_keep_their_states(tiny_codec):
 
 
 async def test_a_failing_step_fails_its_jobs_and_nothing_else(tiny_codec):
-    def step(audio, state, books):
+    def step(audio, state, books, beam_size):
         if broken.now:
             raise RuntimeError("out of memory")
-        return tiny_codec.encode_step(audio, state, books)
+        return tiny_codec.encode_step(audio, state, books, beam_size)
 
     broken = SimpleNamespace(now=False)
     codec = SimpleNamespace(
         info=tiny_codec.info,
+        beam_size=1,
+        beam_sizes=(1,),
         encode_step=step,
         decode_step=tiny_codec.decode_step,
         encoder_state=tiny_codec.encoder_state,
@@ -180,8 +183,8 @@ async def test_live_streams_go_before_bulk_and_bulk_is_not_starved(tiny_codec):
             order.append(frames)
 
     engine = make_engine(tiny_codec, Order(), workers=1, max_wait_ms=0)
-    lane = engine.encoder(tiny_codec, 1, bulk=True)
-    lives = [engine.encoder(tiny_codec, 1) for _ in range(3)]
+    lane = engine.encoder(tiny_codec, 1, 1, bulk=True)
+    lives = [engine.encoder(tiny_codec, 1, 1) for _ in range(3)]
     bulk = asyncio.create_task(lane.run(np.zeros((1, 1, 300 * FRAME), np.float32), 300, 4))
     await asyncio.sleep(0)
     live = [
@@ -208,4 +211,21 @@ async def test_with_beam_search_every_stream_gets_the_best_path_of_its_own_depth
     for books, codes in enumerate(found, 1):
         expected = codec.encode(audio.T[None], num_codebooks=books)
         assert np.array_equal(codes, expected)
+    engine.close()
+
+
+async def test_streams_with_and_without_a_beam_run_side_by_side(beam_bundle):
+    codec = Codec(beam_bundle)
+    engine = make_engine(codec, max_wait_ms=20)
+    audio = clips(1, 1.0, np.random.default_rng(3))[0][:, None]
+
+    async def encode(beam_size):
+        with EncodeSession(engine, plans(codec, beam_size=beam_size)[0], 1e6) as session:
+            return np.concatenate([await session.push(audio), await session.flush()], axis=2)
+
+    found = await asyncio.gather(*(encode(beam_size) for beam_size in (1, 3, 1)))
+    for beam_size, codes in zip((1, 3, 1), found, strict=True):
+        expected = Codec(beam_bundle, beam_size=beam_size).encode(audio.T[None])
+        assert np.array_equal(codes, expected)
+    assert not np.array_equal(found[0], found[1])
     engine.close()

@@ -23,7 +23,7 @@ def random_codes(C, K, T, seed=0):
 
 
 def test_a_model_survives_the_round_trip():
-    assert model_info(model_message(INFO)) == INFO
+    assert model_info(model_message(INFO, (1, 4))) == INFO
 
 
 @given(st.integers(1, 3), st.integers(1, 12), st.integers(0, 40), st.booleans(), st.integers(1, 3))
