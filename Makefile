@@ -56,6 +56,7 @@ types:
 # for example: make bench ARGS="precision=bf16 compile=true"
 bench: $(VENV)/.dev
 	$(BIN)/python -m sotto.bench.speed
+	$(BIN)/python -m sotto.bench.speed --beam 1 --no-server --json bench-output/speed-greedy.json
 	$(BIN)/python -m sotto.bench.throughput $(DATA) $(ARGS)
 
 # Every recipe for some steps on DATA, with export and a check of its stream.

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from sotto.codec.audio import read_audio
 from sotto.codec.errors import BundleError, CodecError
+from sotto.commands.options import Beam
 from sotto.export.runtime import Codec, find_bundle
 
 from .clips import Audio
@@ -49,6 +50,7 @@ class SpeedReport:
 
     Attributes:
         model: The model's sizes and identity.
+        beam_size: Code paths that the search of its encoder kept.
         created: UTC time, ISO 8601.
         clip: Name of the clip.
         clip_s: Its length in seconds.
@@ -65,6 +67,7 @@ class SpeedReport:
     """
 
     model: dict[str, Any]
+    beam_size: int
     created: str
     clip: str
     clip_s: float
@@ -91,6 +94,7 @@ def measure_speed(
     threads: int = 1,
     repeats: int = 5,
     with_server: bool = True,
+    beam_size: int | None = None,
 ) -> SpeedReport:
     """Time a model and weigh its server.
 
@@ -100,16 +104,18 @@ def measure_speed(
         threads: Threads of the runtime, here and in the server.
         repeats: How often each timing is made.
         with_server: Also start a server and stream through it.
+        beam_size: Code paths that the search keeps, as for `Codec`; the server's is greedy.
 
     Raises:
         CodecError: The model cannot be loaded, the clip not be read, or the server not be run.
     """
     machine = this_machine()  # the load before this run adds to it
     bundle = find_bundle(model)
-    codec = Codec.load(bundle, threads=threads)
+    codec = Codec.load(bundle, threads=threads, beam_size=beam_size)
     audio = load_clip(clip, codec.info.sample_rate)
     return SpeedReport(
         model={**asdict(codec.info), "latency_ms": codec.info.latency_ms},
+        beam_size=codec.beam_size,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         clip="packaged sample" if clip is None else Path(clip).name,
         clip_s=audio.size / codec.info.sample_rate,
@@ -145,8 +151,10 @@ def print_speed(report: SpeedReport, console: Console | None = None) -> None:
     """Print a report as tables, with what each number means."""
     console = console or Console()
     model, machine = report.model, report.machine
+    search = f"beam of {report.beam_size}" if report.beam_size > 1 else "greedy search"
     lines = [
-        f"{model['name']} {model['version']} ({model['identity'][:12]}), {report.threads} thread(s), "
+        f"{model['name']} {model['version']} ({model['identity'][:12]}), {search}, "
+        f"{report.threads} thread(s), "
         f"{report.clip} of {report.clip_s:.1f} s, {report.repeats} repeats",
         f"{machine.cpu}, {machine.cores} cores, load {machine.load:.1f} at the start",
     ]
@@ -220,6 +228,7 @@ def main(
     threads: Annotated[int, typer.Option(min=1, help="Threads of the runtime.")] = 1,
     repeats: Annotated[int, typer.Option(min=1, help="How often each timing is made.")] = 5,
     server: Annotated[bool, typer.Option(help="Also measure a server process.")] = True,
+    beam: Beam = None,
     json: Annotated[Path, typer.Option(help="Where the numbers go.")] = Path(
         "bench-output/speed.json"
     ),
@@ -227,7 +236,12 @@ def main(
     """Measure speed and memory of a model, print them, and save every repeat as JSON."""
     try:
         report = measure_speed(
-            model, clip=clip, threads=threads, repeats=repeats, with_server=server
+            model,
+            clip=clip,
+            threads=threads,
+            repeats=repeats,
+            with_server=server,
+            beam_size=beam,
         )
     except CodecError as error:
         Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)

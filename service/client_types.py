@@ -26,7 +26,7 @@ class EncodeOptions(TypedDict, total=False):
         num_codebooks: Books per frame; all otherwise.
         bitrate: bit/s of one channel, instead of `num_codebooks`.
         beam_size: Code paths that the search keeps, one of those that the server's model offers;
-            the fewest otherwise. More are better codes and more work for the server.
+            the server's choice otherwise. More are better codes and more work for the server.
         mix_down: Average the channels into one.
         encoding: How audio travels: FLOAT32 (default, exact), LINEAR16, MULAW or ALAW.
     """

@@ -99,7 +99,8 @@ class Planner:
             config.bitrate if rate_field == "bitrate" else None,
         )
         audio, packed = self._checked(found), _packed(config.token_format)
-        beam_size = codec.choose_beam(config.beam_size or min(codec.beam_sizes))
+        usual = (max if self._settings.beam else min)(codec.beam_sizes)
+        beam_size = codec.choose_beam(config.beam_size or usual)
         return EncodePlan(codec, audio, config.mix_down, num_codebooks, packed, beam_size)
 
     def decode(self, config: pb.DecodeConfig) -> DecodePlan:

@@ -39,6 +39,8 @@ class Settings(BaseSettings):
         threads: Threads that onnxruntime may use for one step.
         workers: Steps that may run at the same time.
         provider: What runs the models: cpu, or cuda where onnxruntime has it.
+        beam: Whether streams that do not say how codes are searched get the widest beam of their
+            model, which is better and costs more, rather than greedy search.
         max_batch: Mono streams that share one step of a model.
         max_wait_ms: How long the first of them waits for others while a worker is free.
         max_queued_s: Audio that a stream may have sent ahead of its results, and the longest audio
@@ -79,6 +81,7 @@ class Settings(BaseSettings):
     threads: Count = 1
     workers: Count = Field(default_factory=lambda: min(4, os.cpu_count() or 1))
     provider: Literal["cpu", "cuda"] = "cpu"
+    beam: bool = False
     max_batch: Count = 64
     max_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
     max_queued_s: Seconds = 30.0

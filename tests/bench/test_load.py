@@ -59,7 +59,7 @@ async def test_sessions_get_their_audio_back_and_measure_the_delay(tiny_codec: C
 
 
 async def test_twenty_callers_at_once_all_complete_with_the_codes_of_the_library():
-    codec = Codec.load()
+    codec = Codec.load(beam_size=1)
     async with serving(codec, max_sessions=20) as (server, address):
         clients = Clients(ClientConfig(address, (20, 40, 80), 1.0, 0, settle_s=0.5, keep=True))
         assert await clients.have(20) == {"failed": 0, "why": ""}

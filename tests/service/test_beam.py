@@ -41,6 +41,16 @@ def test_the_two_searches_differ_here(expected):
     assert not np.array_equal(expected[1], expected[BEAM])
 
 
+def test_a_server_may_search_with_the_beam_by_default(serving, beam_bundle, speech, expected):
+    with (
+        serving(Codec(beam_bundle), beam=True) as server,
+        SottoClient(f"127.0.0.1:{server.port}") as client,
+    ):
+        for options, beam_size in (({}, BEAM), ({"beam_size": 1}, 1)):
+            codes = client.encode(speech[:1], 24_000, **options).codes[0]
+            assert np.array_equal(codes, expected[beam_size])
+
+
 @pytest.mark.parametrize("beam_size", [2, -1])
 def test_a_beam_that_the_model_lacks_is_refused(client, speech, beam_size):
     with pytest.raises(RemoteError, match="searches with 1 or 3") as refused:
