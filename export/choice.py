@@ -42,11 +42,16 @@ def join_searches(greedy: onnx.ModelProto, beam: onnx.ModelProto) -> onnx.ModelP
     graph.node.extend(node for node in greedy.graph.node if node.output[0] in common)
     graph.initializer.extend(greedy.graph.initializer)
     own = {name: name for name in common} | {t.name: t.name for t in greedy.graph.initializer}
-    branches = {
-        "then_branch": _branch(beam.graph, shared, "searched", graph),
-        "else_branch": _branch(greedy.graph, own, "greedy", graph),
-    }
-    graph.node.append(helper.make_node("If", [BEAM], [codes.name], name=BEAM, **branches))
+    graph.node.append(
+        helper.make_node(
+            "If",
+            [BEAM],
+            [codes.name],
+            name=BEAM,
+            then_branch=_branch(beam.graph, shared, "searched", graph),
+            else_branch=_branch(greedy.graph, own, "greedy", graph),
+        )
+    )
     return joined
 
 
