@@ -55,6 +55,25 @@ def read_info(folder: Path) -> ModelInfo:
         raise BundleError(f"'{path}' does not describe a model: {error}") from error
 
 
+def find_encoder(folder: Path, info: ModelInfo) -> Path:
+    """The encoder's graph of a bundle; one that has none takes that of the shipped model it names.
+
+    So another decoder for the same tokens needs no copy of the encoder.
+
+    Raises:
+        BundleError: The bundle has none, and no shipped model is called so.
+    """
+    own = folder / "encoder.onnx"
+    if own.is_file():
+        return own
+    for shipped in _shipped():
+        if shipped.name == info.name and (shipped / "encoder.onnx").is_file():
+            return shipped / "encoder.onnx"
+    raise BundleError(
+        f"the bundle has no 'encoder.onnx' ({own}), and no model called '{info.name}' ships with one"
+    )
+
+
 def _shipped() -> Iterator[Path]:
     for entry in files("sotto.models").iterdir():
         if entry.is_dir() and entry.joinpath("config.json").is_file():

@@ -27,7 +27,7 @@ def join_searches(greedy: onnx.ModelProto, beam: onnx.ModelProto) -> onnx.ModelP
     Raises:
         ValueError: Outputs besides the codes are not the same.
     """
-    greedy, beam = copy.deepcopy(greedy), copy.deepcopy(beam)
+    greedy = copy.deepcopy(greedy)
     _merge_equal(greedy.graph)
     shared = _match(greedy.graph, beam.graph)
     common = set(shared.values())

@@ -18,7 +18,7 @@ from .arrays import (
     blocks,
     books_per_stream,
 )
-from .bundles import DEFAULT_MODEL, available_models, find_bundle, read_info
+from .bundles import DEFAULT_MODEL, available_models, find_bundle, find_encoder, read_info
 from .session import StepSession
 
 __all__ = [
@@ -53,7 +53,8 @@ class Codec:
         """Load the bundle in `folder`.
 
         Args:
-            folder: Holds config.json, encoder.onnx and decoder.onnx.
+            folder: Holds config.json, decoder.onnx, and encoder.onnx unless that of the shipped model
+                of the same name and identity is meant.
             threads: Threads within one step.
             provider: ``cpu`` or ``cuda``.
             beam_size: Code paths that the encoder's search keeps where a step does not say: one of
@@ -66,7 +67,8 @@ class Codec:
         """
         self.folder = folder
         self.info = read_info(folder)
-        self._encoder = StepSession(folder / "encoder.onnx", self.info, threads, provider)
+        encoder = find_encoder(folder, self.info)
+        self._encoder = StepSession(encoder, self.info, threads, provider)
         self._decoder = StepSession(folder / "decoder.onnx", self.info, threads, provider)
         self.beam_size = max(self.beam_sizes) if beam_size is None else self.choose_beam(beam_size)
 

@@ -288,6 +288,22 @@ def test_a_bundle_without_one_of_its_files_is_refused(bundle, name):
         load(bundle)
 
 
+def test_a_bundle_without_an_encoder_takes_that_of_the_shipped_model_of_its_name(
+    monkeypatch, tiny_bundle, tiny_codec, bundle
+):
+    (bundle / "encoder.onnx").unlink()
+    shipped = bundle.parent / tiny_codec.info.name
+    shutil.copytree(tiny_bundle, shipped)
+    monkeypatch.setattr(bundles, "_shipped", lambda: iter([bundle, shipped]))
+    codec = load(bundle)
+    assert codec.encoder_fingerprint == tiny_codec.encoder_fingerprint
+    config = json.loads((bundle / "config.json").read_text())
+    config["info"]["identity"] = "0" * 64
+    (bundle / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BundleError, match="export the bundle again"):
+        load(bundle)
+
+
 @pytest.mark.parametrize("name", ["encoder.onnx", "decoder.onnx"])
 def test_a_damaged_graph_is_refused(bundle, name):
     whole = (bundle / name).read_bytes()
