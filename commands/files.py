@@ -119,7 +119,7 @@ def export(
     A model is a shipped one or a bundle folder with model.safetensors: its tokens stay the same.
     """
     with extra("train"):
-        from sotto.export.int8 import calibration_speech
+        from sotto.export.clips import join_clips
         from sotto.train.bundle import export_again, export_run
     from sotto.export.runtime import find_bundle
 
@@ -128,7 +128,7 @@ def export(
         if best:
             raise typer.BadParameter("--best is for a training run; a model has no checkpoints")
         folder = find_bundle(source)
-        audio = calibration_speech(speech, folder)
+        audio = join_clips(speech, folder)
         parity = export_again(folder, target, audio, weights=weights, beam_size=beam)
     elif not (Path(source) / "run.json").is_file():
         raise BundleError(
@@ -150,9 +150,10 @@ def int8(
 ) -> None:
     """Make a bundle whose decoder calculates with 8-bit integers; tokens stay the same."""
     with extra("train"):
-        from sotto.export.int8 import calibration_speech, quantize_bundle
+        from sotto.export.clips import join_clips
+        from sotto.export.int8 import quantize_bundle
     from sotto.export.runtime import find_bundle
 
     folder = find_bundle(source)
-    quantize_bundle(folder, target, calibration_speech(speech, folder))
+    quantize_bundle(folder, target, join_clips(speech, folder))
     say(f"{target}: same tokens as {folder}, decoder in int8; check it with sotto eval --model")

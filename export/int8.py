@@ -3,7 +3,7 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,9 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from sotto.codec.audio import read_audio
 from sotto.codec.errors import BundleError, ShapeError
-from sotto.codec.resampling import StreamResampler
 
 from .arrays import Audio
-from .bundles import read_info
 from .constants import constants_of
 from .runtime import Codec
 
@@ -90,22 +87,6 @@ def quantize_bundle(source: Path, folder: Path, speech: Audio) -> None:
     for name in ("encoder.onnx", "config.json", "MODEL_CARD.md"):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
-
-
-def calibration_speech(paths: Sequence[Path], bundle: Path) -> Audio:
-    """Clips one after the other, averaged to mono, float32 [1, 1, S] at the rate of a bundle.
-
-    Raises:
-        AudioError: A file is missing or unreadable.
-        BundleError: No bundle there.
-    """
-    rate = read_info(bundle).sample_rate
-    rows = []
-    for path in paths:
-        audio, stored_rate = read_audio(path)
-        resampler = StreamResampler(stored_rate, rate)
-        rows += [resampler.push(audio.mean(axis=1)), resampler.flush()]
-    return np.concatenate(rows)[None, None]
 
 
 def _fold_constants(source: Path, target: Path) -> None:

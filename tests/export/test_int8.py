@@ -1,14 +1,12 @@
 """The int8 decoder: a drop-in for the float one, and exact in a stream."""
 
-import json
 
 import numpy as np
 import onnx
 import pytest
 
-from sotto.codec.audio import write_audio
 from sotto.codec.errors import BundleError, ShapeError
-from sotto.export.int8 import calibration_speech, quantize_bundle
+from sotto.export.int8 import quantize_bundle
 from sotto.export.runtime import Codec
 
 
@@ -72,11 +70,3 @@ def test_no_speech_is_refused(tiny_bundle, tmp_path):
     with pytest.raises(ShapeError, match="at least one frame"):
         quantize_bundle(tiny_bundle, tmp_path / "new", noise(100))
     assert not (tmp_path / "new").exists()
-
-
-def test_clips_of_any_rate_become_one_signal(tiny_bundle, tmp_path):
-    write_audio(tmp_path / "a.wav", np.zeros(16_000, np.float32), 16_000)
-    write_audio(tmp_path / "b.wav", np.zeros((24_000, 2), np.float32), 48_000)
-    speech = calibration_speech([tmp_path / "a.wav", tmp_path / "b.wav"], tiny_bundle)
-    rate = json.loads((tiny_bundle / "config.json").read_text())["info"]["sample_rate"]
-    assert speech.shape == (1, 1, rate + rate // 2)
