@@ -70,7 +70,9 @@ class Learner:
         self.losses = ReconstructionLoss(config.loss, config.model.sample_rate, hearing=hearing).to(
             device
         )
-        self.optimizer = make_optimizer(config.optimizer, self.model, self.learned)
+        self.optimizer = make_optimizer(
+            config.optimizer, self.model, self.learned, self.precision.products
+        )
         self.balancer = Balancer(config.loss.balance_decay) if config.loss.balance else None
 
     def train_step(self, batches: Sequence[Batch], step: int) -> dict[str, Tensor]:

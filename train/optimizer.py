@@ -3,11 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, overload
 
+import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 
 from sotto.codec.errors import ConfigError
 from sotto.codec.model import CodecModel
+
+from .muon import Muon
 
 OptimizerName = Literal["adamw", "muon"]
 
@@ -18,21 +21,24 @@ WEIGHT_DECAY = 1e-2
 class MuonAdamW(Optimizer):
     """Muon for some matrices, AdamW for all other weights, as one optimizer with one state.
 
-    Muon's steps are scaled to be as large as AdamW's, so that both take the same learning rate.
-
     Reference: Muon is scalable for LLM training, https://arxiv.org/abs/2502.16982
     """
 
-    def __init__(self, matrices: Sequence[Tensor], others: Sequence[Tensor]) -> None:
+    def __init__(
+        self,
+        matrices: Sequence[Tensor],
+        others: Sequence[Tensor],
+        products: torch.dtype = torch.float32,
+    ) -> None:
         """Take the weights; none of them is in both lists.
 
         Args:
             matrices: Of two dimensions each; at least one.
             others: Of any shape; at least one.
+            products: Format of Muon's products of matrices.
         """
-        self._muon = Muon(
-            matrices, momentum=0.95, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"
-        )
+        self.products = products
+        self._muon = Muon(matrices, weight_decay=WEIGHT_DECAY, products=products)
         self._adamw = AdamW(others, betas=BETAS, weight_decay=WEIGHT_DECAY)
         super().__init__([*self._muon.param_groups, *self._adamw.param_groups], {})
 
@@ -51,7 +57,12 @@ class MuonAdamW(Optimizer):
         return loss
 
 
-def make_optimizer(name: OptimizerName, model: CodecModel, learned: nn.Module) -> Optimizer:
+def make_optimizer(
+    name: OptimizerName,
+    model: CodecModel,
+    learned: nn.Module,
+    products: torch.dtype = torch.float32,
+) -> Optimizer:
     """The optimizer of all parameters of `learned`, in their order.
 
     Args:
@@ -59,6 +70,7 @@ def make_optimizer(name: OptimizerName, model: CodecModel, learned: nn.Module) -
             embeddings, convolutions, biases and scales stay with AdamW.
         model: Part of `learned`.
         learned: Everything that learns beside the discriminators.
+        products: Format of Muon's products of matrices.
 
     Raises:
         ConfigError: There is no matrix for ``muon``.
@@ -78,7 +90,7 @@ def make_optimizer(name: OptimizerName, model: CodecModel, learned: nn.Module) -
         )
     chosen = set(map(id, linear))
     others = [weight for weight in learned.parameters() if id(weight) not in chosen]
-    return MuonAdamW(linear, others)
+    return MuonAdamW(linear, others, products)
 
 
 def states(group: dict[str, Any]) -> int:

@@ -1,5 +1,6 @@
 """Number formats of the forward pass, and the loss scaling that float16 needs."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,7 +10,11 @@ from torch.optim import Optimizer
 
 from sotto.codec import ranks
 
+log = logging.getLogger(__name__)
+
 FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# What processors that multiply bfloat16 have one of; all others convert number by number.
+BF16_ARITHMETIC = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16", "sve_bf16")
 
 
 class Precision:
@@ -25,6 +30,16 @@ class Precision:
         self.device_type = device.type
         self.format = FORMATS.get(name)
         self.scaler = GradScaler(device.type, enabled=name == "fp16")
+        if device.type == "cpu" and self.format is torch.bfloat16 and not bf16_is_fast():
+            log.warning(
+                "precision=bf16 is far slower than fp32 here: this processor has none of %s",
+                ", ".join(BF16_ARITHMETIC),
+            )
+
+    @property
+    def products(self) -> torch.dtype:
+        """Format of what an optimizer multiplies: float16 has too little range for it."""
+        return torch.bfloat16 if self.format is torch.bfloat16 else torch.float32
 
     def autocast(self) -> torch.autocast:
         """Context of a forward pass."""
@@ -71,3 +86,9 @@ class Precision:
             values = {"scale": float(tensors["scale"])}
             values["_growth_tracker"] = int(tensors["_growth_tracker"])
             self.scaler.load_state_dict(self.scaler.state_dict() | values)
+
+
+def bf16_is_fast() -> bool:
+    """Whether this processor calculates with bfloat16 numbers."""
+    found = torch.cpu.get_capabilities()
+    return any(found.get(name) for name in BF16_ARITHMETIC)

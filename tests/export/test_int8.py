@@ -1,6 +1,5 @@
 """The int8 decoder: a drop-in for the float one, and exact in a stream."""
 
-
 import numpy as np
 import onnx
 import pytest

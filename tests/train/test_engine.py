@@ -85,6 +85,26 @@ def test_an_overflow_halves_the_scale_and_leaves_the_weights():
     assert precision.scaler.get_scale() == scale / 2
 
 
+@pytest.mark.parametrize(
+    ("precision", "products"),
+    [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float32)],
+)
+def test_muon_multiplies_in_the_format_of_the_run(make_run, precision, products):
+    learner = Learner(make_run(precision=precision, optimizer="muon"), CPU)
+    assert learner.precision.products == products
+    assert learner.optimizer.products == products
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_processor_without_bfloat16_is_told(monkeypatch, caplog, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "amx_bf16": fast})
+    Precision("bf16", CPU)
+    assert ("precision=bf16 is far slower than fp32 here" in caplog.text) != fast
+    caplog.clear()
+    Precision("fp32", CPU)
+    assert not caplog.text
+
+
 def test_the_balancer_gives_each_loss_its_share_however_large_it_is():
     decoded = torch.randn(3, 1, 100, requires_grad=True)
     one, other = torch.zeros(100), torch.zeros(100)
