@@ -60,18 +60,19 @@ def with_channels(model: CodecConfig, channels: int) -> CodecConfig:
 def rivals(data: Path, overrides: Sequence[str] = ()) -> dict[str, RunConfig]:
     """The longest stage of the default recipe, and the same with a model in EnCodec's style.
 
-    Both have the same books, losses, crops and parameters, so that only the architecture differs.
+    Both have the same books, losses, crops and parameters, so that only the architecture differs;
+    and the optimizer, which is that of the recipe each comes from.
 
     Args:
         data: Folder or manifest of speech.
-        overrides: ``key=value`` for both, such as ``precision=bf16``.
+        overrides: ``key=value`` for both but for the optimizer, such as ``precision=bf16``.
 
     Raises:
         ConfigError: A recipe cannot be read, or an override does not fit.
     """
     first, second = recipes((DEFAULT, PEER))
     ours = load_config(first, [f"data={data}", *overrides])
-    theirs = load_config(second, [f"data={data}"])  # of which only the architecture is used
+    theirs = load_config(second, [f"data={data}"])  # its model and optimizer are used
     name, stage = max(ours.stages.items(), key=lambda item: item[1].steps)
     ours = replace(ours, stages={name: stage})
     model = replace(
@@ -80,7 +81,10 @@ def rivals(data: Path, overrides: Sequence[str] = ()) -> dict[str, RunConfig]:
         codebook_size=ours.model.codebook_size,
     )
     model = at_size(model, size(ours.model))
-    return {DEFAULT: ours, f"{PEER} at this size": replace(ours, model=model)}
+    return {
+        DEFAULT: ours,
+        f"{PEER} at this size": replace(ours, model=model, optimizer=theirs.optimizer),
+    }
 
 
 def measure_training(

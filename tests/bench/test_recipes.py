@@ -17,6 +17,7 @@ from sotto.codec.errors import ConfigError
 from sotto.codec.model import CodecModel
 from sotto.train.config import load_config
 from sotto.train.dry_run import count
+from sotto.train.optimizer import make_optimizer
 
 TINY = (
     "model.latent_dim=16",
@@ -163,9 +164,12 @@ def test_overrides_reach_both_rivals(data):
     assert [(config.precision, config.compile) for config in found] == [("bf16", True)] * 2
 
 
-def test_rivals_differ_in_nothing_but_the_model(data):
+def test_rivals_differ_in_nothing_but_the_model_and_its_optimizer(data):
     ours, theirs = throughput.rivals(data).values()
-    assert dataclasses.replace(theirs, model=ours.model) == ours
+    assert dataclasses.replace(theirs, model=ours.model, optimizer=ours.optimizer) == ours
+    for config in (ours, theirs):
+        model = CodecModel(config.model)
+        make_optimizer(config.optimizer, model, model)  # refuses what does not suit the model
     assert theirs.model.encoder.name == "seanet"
     assert theirs.model.num_codebooks == ours.model.num_codebooks
     sizes = [throughput.size(config.model) for config in (ours, theirs)]
