@@ -151,7 +151,7 @@ def test_a_clip_without_speech_is_counted_apart_and_explained(tiny_codec, rates,
 def test_processes_give_the_scores_of_one_process_in_the_same_order():
     audio, rate = sample_clip()
     clips = [audio[start : start + 14_400] for start in (0, 14_400, 28_800)]
-    tasks = [ScoringTask(clip, (clip, 0.5 * clip), rate, False) for clip in clips]
+    tasks = [ScoringTask(clip, (clip, 0.5 * clip), rate, ()) for clip in clips]
     for one, other in zip(score_tasks(tasks, 1), score_tasks(tasks, 2), strict=True):
         for scores, others in zip(one, other, strict=True):
             values = {name: score.value for name, score in scores.items()}
