@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .clips import Audio
-from .evaluate import find_audio, read_reference
+from .sampling import sample_clips
 
 if TYPE_CHECKING:
     from sotto.export.runtime import Codec
@@ -40,22 +40,20 @@ def draw_clips(
         max_clips: How many at most; the first 4 s of each.
 
     Raises:
-        AudioError: The folder is missing, holds no audio, or a clip cannot be read.
+        AudioError: The folder is missing, or holds no audio that can be read.
         CodesError: The model has no such bitrate.
     """
     rate = codec.info.sample_rate
-    files = find_audio(folder)
-    chosen = sorted({round(i) for i in np.linspace(0, len(files) - 1, min(max_clips, len(files)))})
     target.mkdir(parents=True, exist_ok=True)
     written = []
-    for file in (files[i] for i in chosen):
-        clip = read_reference(file, rate)[: int(LONGEST_S * rate)]
+    for path, whole in sample_clips(folder, rate, max_clips):
+        clip = whole[: int(LONGEST_S * rate)]
         rows = {"original": clip}
         for bitrate in bitrates:
             books = codec.info.choose_num_codebooks(bitrate=bitrate)
             codes = codec.encode(clip[None, None], num_codebooks=books)
             rows[f"{bitrate:g} bit/s"] = codec.decode(codes, clip.size)[0, 0]
-        written.append(target / f"{file.stem}.png")
+        written.append(target / f"{'-'.join(path.with_suffix('').parts)}.png")
         _draw(rows, rate, written[-1])
     return written
 

@@ -11,12 +11,10 @@ import numpy.typing as npt
 import soundfile
 from rich.table import Table
 
-from sotto.codec.errors import AudioError
-
 from .clips import Audio
 from .conditions import CONDITIONS, level, signals
-from .evaluate import find_audio, read_reference
 from .perceptual import pesq_wb, stoi
+from .sampling import sample_clips
 
 if TYPE_CHECKING:
     from sotto.export.runtime import Codec
@@ -82,7 +80,7 @@ def stress(
     """
     rate = codec.info.sample_rate
     books = codec.info.choose_num_codebooks(bitrate=bitrate)
-    clips = list(_clips(folder, rate, max_clips))
+    clips = [clip for _, clip in sample_clips(folder, rate, max_clips)]
     rows = []
     for number, (name, make) in enumerate(CONDITIONS.items()):
         rng = np.random.default_rng([seed, number])
@@ -163,20 +161,6 @@ def _row(
         click_db=max(click_db(*pair) for pair in pairs),
         peak_dbfs=max(20 * math.log10(float(np.abs(y).max()) + 1e-10) for _, y in pairs),
     )
-
-
-def _clips(folder: str | Path, rate: int, most: int) -> Iterator[Audio]:
-    files = find_audio(folder)
-    chosen = {round(i) for i in np.linspace(0, len(files) - 1, min(most, len(files)))}
-    found = 0
-    for index in sorted(chosen):
-        try:
-            yield read_reference(files[index], rate)
-            found += 1
-        except AudioError:
-            continue
-    if not found:
-        raise AudioError(f"none of {len(chosen)} files of {folder} can be read")
 
 
 def _but(clips: Sequence[Audio], index: int) -> Sequence[Audio]:

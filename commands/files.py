@@ -4,16 +4,13 @@ import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sotto.codec.errors import BundleError
 
 from .options import Beam, Bitrate, Books, MixDown, Model, Threads, extra, say
-
-if TYPE_CHECKING:
-    pass
 
 
 def encode(

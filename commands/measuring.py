@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sotto.codec.errors import ConfigError
 
-from .options import Beam, Model, Threads, bitrates_of, extra, say
+from .options import Beam, Model, Threads, bitrates_of, extra, make_folder, say
 
 
 def evaluate(
@@ -48,6 +48,10 @@ def evaluate(
     beside = [make_peer(name.strip(), peer_rates) for name in peers.split(",") if name.strip()]
     slow = [name for name, wanted in (("visqol", visqol), ("dnsmos", dnsmos)) if wanted]
     codec = load(model, threads=threads, beam_size=beam)
+    for rate in (*rates, *([stress_bitrate] if stress_bitrate is not None else [])):
+        codec.info.choose_num_codebooks(bitrate=rate)  # tells at once what cannot be had
+    target = json_file or Path("bench-output/eval.json")
+    make_folder(target.parent)
     report = measure(codec, folder, rates, slow=slow, jobs=jobs)
     print_report(report)
     reports = [report]
@@ -56,17 +60,15 @@ def evaluate(
         print_report(reports[-1])
     if beside:
         Console().print(comparison_table(reports))
+    for one in reports:
+        name = target if one is report else target.with_stem(f"{target.stem}-{one.model['name']}")
+        one.save(name)
+        say(f"saved {name}")
     if stress_bitrate is not None:
         rows = stress(codec, folder, stress_bitrate)
         Console().print(stress_table(rows, stress_bitrate))
     if pictures is not None:
         say(f"drew {len(draw_clips(codec, folder, rates, pictures))} clips in {pictures}")
-    target = json_file or Path("bench-output/eval.json")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for one in reports:
-        name = target if one is report else target.with_stem(f"{target.stem}-{one.model['name']}")
-        one.save(name)
-        say(f"saved {name}")
 
 
 def bench_quantizers(

@@ -37,6 +37,18 @@ def bitrates_of(option: str, text: str) -> list[float]:
         raise ConfigError(f"{option} {text}: expected numbers such as 1500,3000") from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder for results before the work begins.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {path}: {error.strerror}") from error
+
+
 def say(text: str) -> None:
     """Print a line."""
     typer.echo(text)

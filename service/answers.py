@@ -26,14 +26,20 @@ def encode_config(
 ) -> pb.ResolvedConfig:
     """What an encoding call was understood to be; `session` says where it goes on."""
     books = session.num_codebooks if session is not None else plan.num_codebooks
-    return _resolved(plan, plan.channels, books, call, session)
+    return _resolved(plan, plan.channels, books, call, session, plan.beam_size)
 
 
 def decode_config(
-    plan: DecodePlan, call: Call, session: EncodeSession | DecodeSession | None = None
+    plan: DecodePlan,
+    call: Call,
+    session: EncodeSession | DecodeSession | None = None,
+    beam_size: int = 0,
 ) -> pb.ResolvedConfig:
-    """What a decoding call was understood to be; `session` says where it goes on."""
-    return _resolved(plan, plan.audio.channels, plan.num_codebooks, call, session)
+    """What a decoding call was understood to be; `session` says where it goes on.
+
+    `beam_size` is that of the search before it, where there is one.
+    """
+    return _resolved(plan, plan.audio.channels, plan.num_codebooks, call, session, beam_size)
 
 
 def totals(
@@ -59,6 +65,7 @@ def _resolved(
     num_codebooks: int,
     call: Call,
     session: EncodeSession | DecodeSession | None,
+    beam_size: int,
 ) -> pb.ResolvedConfig:
     info = plan.codec.info
     return pb.ResolvedConfig(
@@ -72,5 +79,5 @@ def _resolved(
         request_id=call.request_id,
         num_samples=session.num_samples if session is not None else 0,
         num_frames=session.num_frames if session is not None else 0,
-        beam_size=plan.beam_size if isinstance(plan, EncodePlan) else 0,
+        beam_size=beam_size,
     )

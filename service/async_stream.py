@@ -38,6 +38,7 @@ class AsyncStream(Generic[T]):
         self._attempt = 0
         self._cancelled = False
         self._call: Any = None
+        self._turn = asyncio.Lock()  # one at a time begins the call and reads from it
 
     async def info(self) -> StreamInfo:
         """The call as the server understood it; waits for its acknowledgement.
@@ -45,9 +46,10 @@ class AsyncStream(Generic[T]):
         Raises:
             RemoteError: The server refused the configuration.
         """
-        responses = await self._begin()
-        if responses.info is None:
-            responses.take(await self._receive())
+        async with self._turn:
+            responses = await self._begin()
+            if responses.info is None:
+                responses.take(await self._receive())
         assert responses.info is not None
         return responses.info
 
@@ -65,10 +67,12 @@ class AsyncStream(Generic[T]):
         Raises:
             RemoteError: The server ended the call with an error.
         """
-        responses = await self._begin()
-        while (result := responses.take(await self._receive())) is None:
-            pass
-        return result
+        while True:
+            async with self._turn:
+                responses = await self._begin()
+                result = responses.take(await self._receive())
+            if result is not None:
+                return result
 
     def cancel(self) -> None:
         """End the call now; harmless if it is over."""

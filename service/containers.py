@@ -173,9 +173,9 @@ class RecordingWriter:
         check_size(self._buffer.getbuffer().nbytes, self._max_bytes)
 
 
-def check_size(size: int, max_bytes: int) -> None:
+def check_size(
+    size: int, max_bytes: int, what: str = "decoded audio is", instead: str = "StreamingDecode"
+) -> None:
     """Raise LimitError if a unary answer of `size` bytes is too large."""
     if size > max_bytes:
-        raise LimitError(
-            f"the decoded audio is over {max_bytes} bytes; use StreamingDecode, or a smaller format"
-        )
+        raise LimitError(f"the {what} over {max_bytes} bytes; use {instead}, or a smaller format")

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from io import FileIO, TextIOWrapper
 from queue import Full, Queue
@@ -66,11 +67,9 @@ class LogWriter(logging.Handler):
 
     def close(self) -> None:
         """Write what waits, for as long as that goes on."""
-        try:
-            self._lines.put_nowait(None)
-        except Full:
-            return
-        self._thread.join(_STOP_S)
+        with suppress(Full):  # nobody reads: what waits is lost
+            self._lines.put(None, timeout=_STOP_S)
+            self._thread.join(_STOP_S)
         super().close()
 
 

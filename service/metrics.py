@@ -98,11 +98,11 @@ class Metrics:
         """One run of a graph.
 
         Args:
-            graph: Its name, such as "encoder".
+            graph: Its model and its name, such as "speech-24khz/encoder".
             batch: Streams in it.
             frames: Frames of each.
             seconds: How long it took.
-            waits: Seconds that each stream's frames had waited for it.
+            waits: Seconds that each piece of work in it had waited.
         """
         self._step(graph).observe(seconds)
         self._batch(graph).observe(batch)

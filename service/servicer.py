@@ -68,7 +68,8 @@ class SpeechCodecServicer(codec_pb2_grpc.SpeechCodecServicer):
                     codes=packet(plan, codes, 0),
                     totals=totals(session, session.num_samples, plan, session.busy_s),
                 )
-            check_size(response.ByteSize(), self._settings.max_message_bytes)
+            most = self._settings.max_message_bytes
+            check_size(response.ByteSize(), most, "codes are", "StreamingEncode")
             return response
 
     async def Decode(self, request: Any, context: Any) -> pb.DecodeResponse | None:

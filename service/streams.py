@@ -109,7 +109,7 @@ class Streams:
             if config.resume_token:
                 token = self._sealer.open(config.resume_token)
                 load_transcoder(session, plan, output, token)
-            first = decode_config(output, call, session.encoder)
+            first = decode_config(output, call, session.encoder, plan.beam_size)
             await call.write(pb.StreamingTranscodeResponse(config=first))
 
             async def send(codes: Codes, audio: Audio) -> None:

@@ -73,6 +73,12 @@ def new_token(name: str) -> tuple[str, str]:
 
 
 def add_line(path: Path, line: str) -> None:
-    """Append to a file of tokens, or begin one that only its owner can read."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a") as file:
-        file.write(f"{line}\n")
+    """Append to a file of tokens, or begin one that only its owner can read.
+
+    The line stands alone, even if the last one of the file was left without an end.
+    """
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "a+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        start = b"" if file.read(1) in (b"", b"\n") else b"\n"
+        file.write(start + line.encode() + b"\n")

@@ -82,6 +82,8 @@ def test_info_of_a_model_lists_its_bitrates(run: Run, tiny_bundle: Path) -> None
         (["info", "no-such-model"], "no-such-model"),
         (["eval", ".", "--bitrates", "fast"], "fast"),
         (["eval", ".", "--peers", "mp3"], "known: opus"),
+        (["eval", ".", "--bitrates", "400", "--stress", "7"], "bitrate=7"),
+        (["eval", ".", "--bitrates", "400", "--json", "/dev/null/a/b"], "cannot make the folder"),
         (["train", "missing.yaml"], "missing.yaml"),
         (["export", "not-a-run", "out"], "not-a-run"),
         (["serve", "--address", "nowhere"], "nowhere"),

@@ -1,7 +1,7 @@
 """Writing `.sotto` files block by block, without knowing their length."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -49,6 +49,7 @@ class SottoWriter:
             ShapeError: C or K are not the header's.
             CodesError: A code outside the codebook.
             StreamClosedError: After `finish`.
+            BitstreamError: The sink cannot be written, such as on a full disk.
         """
         if self.finished:
             raise StreamClosedError("this .sotto file is finished; open another to write more")
@@ -94,7 +95,8 @@ class SottoWriter:
         self.num_frames += codes.shape[2]
 
     def _put(self, data: bytes) -> None:
-        self._sink.write(data)
+        with _told("a .sotto file"):
+            self._sink.write(data)
         self.num_bytes += len(data)
 
 
@@ -106,8 +108,23 @@ def create(path: str | Path, header: Header) -> Iterator[SottoWriter]:
         BitstreamError: `path` cannot be written, or the writer was not finished.
     """
     with atomic_path(path, BitstreamError) as temporary:
-        with temporary.open("wb") as sink:
+        sink = temporary.open("wb")
+        try:
             writer = SottoWriter(sink, header)
             yield writer
+            with _told(path):
+                sink.close()
+        finally:
+            with suppress(OSError):
+                sink.close()
         if not writer.finished:
             raise BitstreamError(f"{path} was not finished; call finish() with its length")
+
+
+@contextmanager
+def _told(path: str | Path) -> Iterator[None]:
+    """What the system says when it cannot write, such as on a full disk, as the codec's error."""
+    try:
+        yield
+    except OSError as problem:
+        raise BitstreamError(f"cannot write {path}: {problem.strerror or problem}") from problem

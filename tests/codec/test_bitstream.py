@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,6 +164,23 @@ def test_wrong_shapes_codes_and_lengths_are_refused():
         writer.write(np.full((1, 4, 1), 1024))
     with pytest.raises(CodesError, match="need 3"):
         writer.finish(960)
+
+
+@pytest.mark.parametrize("frames", [112, 20_000])  # the second fills more than a buffer
+def test_a_full_disk_is_told_and_leaves_no_file(tmp_path, frames):
+    def fill():
+        with create(tmp_path / "a.sotto", HEADER) as writer:
+            writer.write(np.zeros((1, 4, frames), np.int64))
+            writer.finish((frames - 1) * FRAME)
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(BitstreamError, match=r"cannot write .*: File too large"):
+            fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_finished_file_takes_no_more():

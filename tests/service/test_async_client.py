@@ -53,6 +53,27 @@ async def test_transcoding_hands_out_codes_on_the_side(client, speech):
     assert sum(packet.codes.shape[2] for packet in packets) == stream.totals.num_frames
 
 
+async def test_its_configuration_may_be_asked_for_while_results_come(address, speech):
+    async with AsyncSottoClient(address) as client:
+        codes = await client.encode(speech, 24_000)
+
+    async def listen(stream):
+        return np.concatenate([chunk async for chunk in stream], axis=1)
+
+    async def decode(ask):
+        async with (
+            AsyncSottoClient(address) as fresh,  # it knows no model yet
+            fresh.stream_decode([codes.codes], channels=2, num_samples=48_000) as stream,
+        ):
+            if not ask:
+                return await listen(stream)
+            info, heard = await asyncio.gather(stream.info(), listen(stream))
+            assert info == await stream.info()
+            return heard
+
+    np.testing.assert_array_equal(await decode(True), await decode(False))
+
+
 async def test_many_streams_at_once_do_not_mix(client, speech):
     async def codes(gain):
         audio = speech[:1] * np.float32(gain)

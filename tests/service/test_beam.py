@@ -37,6 +37,15 @@ def test_codes_are_those_of_the_search_that_was_asked_for(
     assert np.array_equal(codes, expected[beam_size])
 
 
+@pytest.mark.parametrize(("options", "beam_size"), [({}, 1), ({"beam_size": BEAM}, BEAM)])
+def test_transcoding_tells_its_search_and_decoding_has_none(client, speech, options, beam_size):
+    with client.stream_transcode([speech[:1]], 24_000, **options) as stream:
+        assert stream.info.beam_size == beam_size
+    codes = client.encode(speech[:1], 24_000).codes
+    with client.stream_decode([codes]) as stream:
+        assert stream.info.beam_size == 0
+
+
 def test_the_two_searches_differ_here(expected):
     assert not np.array_equal(expected[1], expected[BEAM])
 

@@ -134,6 +134,17 @@ def tokens(tmp_path):
     return path, token
 
 
+@pytest.mark.parametrize("before", ["", "# staff\n", "# staff", "bob sha256:" + 64 * "0"])
+def test_a_new_token_stands_on_a_line_of_its_own(tmp_path, before):
+    path = tmp_path / "tokens"
+    path.write_text(before)
+    token, line = new_token("alice")
+    add_line(path, line)
+    kept = before.splitlines()
+    assert path.read_text().splitlines() == [*kept, line]
+    assert Tokens(path).name_of(token) == "alice"
+
+
 def refused(server, details, **options):
     with client_of(server, **options) as client:
         for call in (
